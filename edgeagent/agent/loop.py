@@ -1,0 +1,336 @@
+"""The daemon's one loop: time, messages, gate, frame, outbox, state; no step can block long.
+
+Everything that decides is elsewhere: the gate says what is allowed, this carries it out and reports.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from edgeagent.agent.camera import Camera
+from edgeagent.agent.deployment import Deployment, Unit, load_deployment
+from edgeagent.agent.leases import LeaseDesk
+from edgeagent.agent.recogniser import Recogniser
+from edgeagent.agent.report import Facts, Reporter
+from edgeagent.alerts.alert import Circumstances, make_alert
+from edgeagent.alerts.envelope import OVERHEAD, unwrap
+from edgeagent.alerts.link import MqttLink
+from edgeagent.alerts.link_types import Incoming
+from edgeagent.alerts.outbox import Outbox
+from edgeagent.alerts.topics import Topics
+from edgeagent.documents.messages import CameraState
+from edgeagent.documents.sequence import HighWater
+from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, verify
+from edgeagent.errors import BrokerError, DocumentError, SafeguardError
+from edgeagent.safeguards.decide import Hit
+from edgeagent.safeguards.deletion import FaceLedger
+from edgeagent.safeguards.gate import (
+    Action,
+    AuthorityAccepted,
+    Event,
+    Gate,
+    Revoked,
+    RuleBroken,
+    State,
+    Tick,
+    Why,
+    step,
+)
+from edgeagent.safeguards.instant import SECOND, Instant
+from edgeagent.system.clock import Clock
+from edgeagent.system.files import destroy
+from edgeagent.vision.types import Chip, Frame
+
+log = logging.getLogger("edgeagent")
+
+STATE_EVERY_NS = 2 * SECOND
+LOAD_EVERY_NS = 5 * SECOND
+IDLE_S = 0.05
+SEND_AT_ONCE = 16
+
+MakeRecogniser = Callable[[Deployment], Recogniser]
+
+
+class Agent:
+    """One unit's daemon. `run` returns when `stop` is set; the camera is closed by then."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        *,
+        clock: Clock,
+        seen: HighWater,
+        outbox: Outbox,
+        camera: Camera,
+        make_recogniser: MakeRecogniser,
+        topics: Topics,
+    ) -> None:
+        """Wire the parts; `attach` the broker link before `run`."""
+        self._unit = unit
+        self._clock = clock
+        self._seen = seen
+        self._outbox = outbox
+        self._camera = camera
+        self._make_recogniser = make_recogniser
+        self._topics = topics
+        self._link: MqttLink | None = None
+        self._gate = Gate.locked(clock.now())
+        self._reporter = Reporter(unit.identity)
+        self._leases = LeaseDesk(unit.identity.name)
+        self._deployment: Deployment | None = None
+        self._recogniser: Recogniser | None = None
+        self._ledger = FaceLedger.carried(outbox.counts().pending)
+        self._frames = 0
+        self._wiped = True
+        self._lapse_to_closed_ms: float | None = None
+        self._problem = ""
+        self._load_at_ns = 0
+        self._report_at_ns = 0
+
+    def attach(self, link: MqttLink) -> None:
+        """Use this link; its `on_connected` must be `born`, its will `will`."""
+        self._link = link
+
+    def born(self) -> None:
+        """A connection stands: report soon. Called from the link's thread, so it only leaves a mark."""
+        self._reporter.birth += 1
+        self._report_at_ns = 0
+
+    def will(self) -> bytes:
+        """What the broker says if this process goes silent."""
+        return self._reporter.will(self._facts(), self._clock.now())
+
+    def run(self, stop: threading.Event) -> None:
+        """Loop until stopped; whatever happens, the camera is closed and memory overwritten at the end."""
+        try:
+            while not stop.is_set():
+                self.turn()
+        finally:
+            self._close_camera()
+            self._wipe()
+            if self._link is not None:
+                self._gate = Gate.locked(self._clock.now())
+                self._problem = "the daemon was stopped"
+                final = self._reporter.state(self._facts(), "", self._clock.now())
+                self._link.close((self._topics.state, final, True), timeout_s=2.0)
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        self._apply(Tick())
+        if self._gate.grant is None and self._gate.state is State.LOCKED:
+            self._load()
+        live = self._gate.state is State.LIVE
+        self._take_messages(wait_s=0.0 if live and self._camera.state is CameraState.OPEN else IDLE_S)
+        if self._gate.state is State.LIVE:
+            self._look()
+        self._send()
+        now = self._clock.now()
+        if now.monotonic_ns >= self._report_at_ns:
+            self._report(now)
+
+    # --- the gate -------------------------------------------------------------------------------------
+
+    def _apply(self, event: Event) -> None:
+        now, before = self._clock.now(), self._gate
+        self._gate, actions = step(before, event, now)
+        if before.state is not self._gate.state:
+            why = self._gate.why
+            log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule)
+        for action in actions:
+            self._carry_out(action, before)
+
+    def _carry_out(self, action: Action, before: Gate) -> None:
+        match action:
+            case Action.CLOSE_CAMERA:
+                self._close_camera()
+                self._measure_lapse(before)
+            case Action.WIPE_BUFFERS:
+                self._wipe()
+            case Action.DESTROY_KEYS:
+                self._destroy()
+            case Action.OPEN_CAMERA:
+                self._wiped = False
+                self._camera.open()
+            case Action.PUBLISH_STATE:
+                self._report_at_ns = 0
+
+    def _measure_lapse(self, before: Gate) -> None:
+        closed_ns = self._clock.now().monotonic_ns
+        if before.state is State.LIVE and before.lease is not None and closed_ns >= before.lease.until_ns:
+            self._lapse_to_closed_ms = (closed_ns - before.lease.until_ns) / 1e6
+
+    def _close_camera(self) -> None:
+        self._camera.close()
+
+    def _wipe(self) -> None:
+        if self._recogniser is not None:
+            self._recogniser.wipe()
+        self._wiped = True
+
+    def _destroy(self) -> None:
+        """R6, R27: the list goes, in memory and on disk, and unsent alerts; nothing can start it again."""
+        if self._recogniser is not None:
+            self._recogniser.destroy()
+            self._recogniser = None
+        self._outbox.discard_all()
+        self._leases.forget()
+        if self._deployment is not None:
+            self._seen.close(self._deployment.authority.deployment)
+        config = self._unit.config
+        destroy(config.path(config.documents.watchlist))
+
+    # --- documents and messages -----------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Try to load the deployment now and then, so that documents may be put in place while it runs."""
+        now = self._clock.now()
+        if now.monotonic_ns < self._load_at_ns:
+            return
+        self._load_at_ns = now.monotonic_ns + LOAD_EVERY_NS
+        try:
+            deployment = load_deployment(self._unit, self._seen, now)
+            for document in deployment.numbered:
+                self._seen.accept(document)
+        except (DocumentError, SafeguardError) as refusal:
+            self._say(str(refusal))
+            return
+        self._say("")
+        self._deployment = deployment
+        self._recogniser = self._make_recogniser(deployment)
+        self._apply(AuthorityAccepted(deployment.grant))
+
+    def _say(self, problem: str) -> None:
+        if problem != self._problem:
+            if problem:
+                log.warning("%s", problem)
+            self._problem = problem
+            self._report_at_ns = 0
+
+    def _take_messages(self, wait_s: float) -> None:
+        if self._link is None:
+            return
+        try:
+            self._take(self._link.inbox.get(timeout=wait_s) if wait_s else self._link.inbox.get_nowait())
+            while True:
+                self._take(self._link.inbox.get_nowait())
+        except queue.Empty:
+            return
+
+    def _take(self, message: Incoming) -> None:
+        handlers = {
+            self._topics.lease: self._take_lease,
+            self._topics.receipt: self._take_receipt,
+            self._topics.revocation: self._take_revocation,
+        }
+        try:
+            handlers[message.topic](message.payload)
+        except KeyError:
+            log.warning("message on a topic that nobody asked for")
+        except (DocumentError, SafeguardError) as refusal:
+            log.warning("refused %s", refusal)
+
+    def _take_lease(self, message: bytes) -> None:
+        now, grant = self._clock.now(), self._gate.grant
+        if grant is None or len(message) > LEASE.limit + OVERHEAD:
+            return
+        lease = verify(LEASE, unwrap(message, "lease"), self._unit.trust, now).body
+        for event in self._leases.take(lease, grant, now):
+            self._apply(event)
+
+    def _take_receipt(self, message: bytes) -> None:
+        if len(message) > RECEIPT.limit + OVERHEAD:
+            return
+        receipt = verify(RECEIPT, unwrap(message, "receipt"), self._unit.trust, self._clock.now()).body
+        if receipt.unit == self._unit.identity.name:
+            self._outbox.release(receipt.alert)
+
+    def _take_revocation(self, message: bytes) -> None:
+        if len(message) > REVOCATION.limit + OVERHEAD:
+            return
+        now = self._clock.now()
+        revocation = verify(REVOCATION, unwrap(message, "revocation"), self._unit.trust, now).body
+        if self._unit.identity.name not in revocation.units:
+            return
+        self._seen.close(revocation.deployment)
+        if self._deployment is not None and self._deployment.authority.deployment == revocation.deployment:
+            self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))
+
+    # --- frames ---------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        recogniser = self._recogniser
+        frame = self._camera.frame(self._clock.now().monotonic_ns / SECOND)
+        self._say(self._camera.problem)
+        if frame is None or recogniser is None:
+            return
+        self._frames += 1
+        try:
+            faces = recogniser.process(frame, self._alert)
+        finally:
+            self._camera.release()
+        self._ledger = self._ledger.seen(faces.seen).overwritten(faces.overwritten)
+        for _ in range(faces.alerted):
+            self._ledger = self._ledger.alerted()
+
+    def _alert(self, hit: Hit, chip: Chip, frame: Frame) -> None:
+        deployment, lease = self._deployment, self._gate.lease
+        now = self._clock.now()
+        if deployment is None or lease is None:
+            raise SafeguardError("a hit without a lease", where="alert", next_step="report this", rule="R16")
+        age = timedelta(microseconds=(now.monotonic_ns - frame.captured_ns) / 1000)
+        about = Circumstances(
+            deployment.authority, deployment.sha256, lease.sequence, now.wall - age, frame.sequence
+        )
+        sealed = make_alert(hit, deployment.entries[hit.entry], chip, about, self._unit.identity, now)
+        self._outbox.add(sealed.alert.alert, sealed.message, sealed.expires_at.timestamp(), now.epoch_s)
+        log.info("hit on entry %s, score %.3f", sealed.alert.entry, sealed.alert.score)
+
+    # --- outbox and state -----------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Expire, then send what is due, only while connected and while the deployment lasts."""
+        now = self._clock.now()
+        self._outbox.expire(now.epoch_s)
+        if self._link is not None and self._link.connected and self._gate.state is not State.CLOSED:
+            for row in self._outbox.due(now.epoch_s, SEND_AT_ONCE):
+                self._outbox.attempted(row.alert_id, now.epoch_s)
+                left_s = max(1, int(row.expires_at - now.epoch_s))
+                try:
+                    self._link.publish(self._topics.alert, row.message, expires_in_s=left_s)
+                except BrokerError as lost:
+                    log.warning("%s", lost)
+                    break
+        self._ledger = self._ledger.alerts_now(self._outbox.counts().pending)
+        if not self._ledger.balanced:
+            self._apply(RuleBroken(Why("R1", "faces seen and faces deleted do not balance")))
+
+    def _report(self, now: Instant) -> None:
+        self._report_at_ns = now.monotonic_ns + STATE_EVERY_NS
+        if self._link is None or not self._link.connected:
+            return
+        challenge = self._leases.challenge(now).text if self._gate.grant and not self._gate.ended else ""
+        try:
+            self._link.publish(
+                self._topics.state, self._reporter.state(self._facts(), challenge, now), retain=True
+            )
+        except BrokerError as lost:
+            log.warning("%s", lost)
+
+    def _facts(self) -> Facts:
+        deployment = self._deployment
+        return Facts(
+            gate=self._gate,
+            authority=deployment.authority if deployment else None,
+            authority_sha256=deployment.sha256 if deployment else None,
+            camera=self._camera.state,
+            buffers_wiped=self._wiped,
+            lapse_to_closed_ms=self._lapse_to_closed_ms,
+            frames=self._frames,
+            faces=self._ledger,
+            alerts=self._outbox.counts(),
+            problem=self._problem,
+        )

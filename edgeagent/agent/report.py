@@ -1,0 +1,90 @@
+"""The unit's signed state: what it says of itself, and the will that the broker says for it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from edgeagent.alerts.envelope import wrap
+from edgeagent.alerts.outbox import OutboxCounts
+from edgeagent.documents.keys import Identity
+from edgeagent.documents.messages import AlertCounts, CameraState, Faces, Presence, UnitState
+from edgeagent.documents.table import STATE, sign
+from edgeagent.safeguards.authority import Authority
+from edgeagent.safeguards.deletion import FaceLedger
+from edgeagent.safeguards.gate import Gate
+from edgeagent.safeguards.instant import Instant
+
+PROBLEM_CHARACTERS = 600
+REASON_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the daemon knows at the moment of a report."""
+
+    gate: Gate
+    authority: Authority | None
+    authority_sha256: str | None
+    camera: CameraState
+    buffers_wiped: bool
+    lapse_to_closed_ms: float | None
+    frames: int
+    faces: FaceLedger
+    alerts: OutboxCounts
+    problem: str
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Signs states of one start of the daemon."""
+
+    identity: Identity
+    boot: str = field(default_factory=lambda: secrets.token_hex(8))
+    birth: int = 0
+    _sequence: int = 0
+
+    def state(self, facts: Facts, challenge: str, now: Instant) -> bytes:
+        """The state message, with the challenge that a lease may answer (empty: none can)."""
+        return self._signed(Presence(facts.gate.state.value), facts, challenge, now)
+
+    def will(self, facts: Facts, now: Instant) -> bytes:
+        """What the broker is to say when the unit goes silent; it has the boot, so an old one is known."""
+        return self._signed(Presence.LOST, facts, "", now)
+
+    def _signed(self, presence: Presence, facts: Facts, challenge: str, now: Instant) -> bytes:
+        self._sequence += 1
+        authority, faces, alerts = facts.authority, facts.faces, facts.alerts
+        state = UnitState(
+            unit=self.identity.name,
+            boot=self.boot,
+            birth=self.birth,
+            sequence=self._sequence,
+            at=now.wall,
+            state=presence,
+            rule=facts.gate.why.rule,
+            reason=facts.gate.why.text[:REASON_CHARACTERS],
+            problem=facts.problem[:PROBLEM_CHARACTERS],
+            kind=authority.kind if authority else None,
+            deployment=authority.deployment if authority else None,
+            authority_sha256=facts.authority_sha256,
+            challenge=challenge,
+            camera=facts.camera,
+            buffers_wiped=facts.buffers_wiped,
+            lapse_to_closed_ms=facts.lapse_to_closed_ms,
+            frames=facts.frames,
+            faces=Faces(
+                processed=faces.processed, deleted=faces.deleted, in_live_alerts=faces.in_live_alerts
+            ),
+            alerts=AlertCounts(
+                made=alerts.made,
+                pending=alerts.pending,
+                received=alerts.received,
+                expired=alerts.expired,
+                displaced=alerts.displaced,
+                discarded=alerts.discarded,
+            ),
+        )
+        identifier = f"{self.boot}-{self._sequence}"
+        token = sign(STATE, state, self.identity)
+        return wrap("state", token, identifier=identifier, source=self.identity.name, time=now.wall)

@@ -1,0 +1,241 @@
+"""The MQTT link: one thread that keeps a connection to the broker, and a bounded inbox.
+
+Nothing is ever queued for sending: `publish` works while connected and raises otherwise. What must not be
+lost is in the outbox; what arrives is handed over unread, since only the owner can verify it.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from paho.mqtt.client import MQTTMessage, MQTTMessageInfo, topic_matches_sub
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edgeagent.alerts import link_faults
+from edgeagent.alerts.backoff import Backoff
+from edgeagent.alerts.link_types import Incoming, LinkCounts, LinkSettings, Subscription, Will
+from edgeagent.alerts.mqtt_session import MqttSession, Phase
+from edgeagent.alerts.tls import tls_context
+from edgeagent.errors import BrokerError, KeyFileError
+
+_PUMP_S = 0.2
+_FAILURE = 0x80
+_NO_SUBSCRIBER = 0x10
+_PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
+
+
+class MqttLink:
+    """A connection that is made again whenever it is lost, until `close`.
+
+    Attributes:
+        inbox: `Incoming` messages for the owner to poll; when it is full, new ones are dropped and counted.
+        last_error: why there is no connection, or why the last one ended; None before anything went wrong.
+        broker_protocol: `"MQTT 5"` or `"MQTT 3.1.1"` of the present or last connection, else `""`.
+    """
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        *,
+        subscriptions: Sequence[Subscription],
+        will: Will | None,
+        on_connected: Callable[[], None],
+        monotonic: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        """`on_connected` runs in the link's thread each time all subscriptions stand: publish birth there.
+
+        It may raise `BrokerError` (the connection is then given up) and nothing else.
+        """
+        self.inbox: queue.Queue[Incoming] = queue.Queue(settings.inbox_size)
+        self.last_error: BrokerError | None = None
+        self.broker_protocol = ""
+        self._settings = settings
+        self._subscriptions = tuple(subscriptions)
+        self._will = will
+        self._on_connected = on_connected
+        self._monotonic = monotonic
+        self._rng = rng
+        self._backoff = Backoff(settings.retry_first_s, settings.retry_cap_s)
+        self._session: MqttSession | None = None
+        self._counts = LinkCounts()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._polite = True
+        self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin connecting. Raises `KeyFileError` at once when the TLS files cannot be used."""
+        self._tls()
+        self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us and every subscription, and has not been lost since."""
+        session = self._session
+        return session is not None and session.phase is Phase.READY
+
+    @property
+    def running(self) -> bool:
+        """Whether the link's thread lives; False after `close` or a fault of the program."""
+        return self._thread.is_alive()
+
+    @property
+    def counts(self) -> LinkCounts:
+        """Totals so far."""
+        return self._counts
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, expires_in_s: int | None = None
+    ) -> None:
+        """Send one message now, QoS 1, or raise `BrokerError`; never kept for later.
+
+        `expires_in_s`: how long the broker may hold it for a subscriber (MQTT 5 only, otherwise ignored).
+        """
+        self._publish(topic, payload, retain, expires_in_s)
+
+    def close(self, final: tuple[str, bytes, bool] | None, *, timeout_s: float) -> bool:
+        """Publish `final` (topic, payload, retain), disconnect and end the thread within about `timeout_s`.
+
+        Returns whether the broker took the final message. When it did not, we leave without saying
+        goodbye, so that the broker publishes the will in its place.
+        """
+        told = final is None or self._tell(final, timeout_s / 2)
+        self._polite = told
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s / 2)
+        return told and final is not None
+
+    def _tell(self, final: tuple[str, bytes, bool], timeout_s: float) -> bool:
+        try:
+            info = self._publish(final[0], final[1], final[2], None)
+            info.wait_for_publish(timeout_s)
+            return info.is_published()
+        except (BrokerError, RuntimeError, ValueError):
+            return False  # the connection is gone or going: the will speaks for us
+
+    def _publish(self, topic: str, payload: bytes, retain: bool, expires_in_s: int | None) -> MQTTMessageInfo:
+        session = self._session
+        if session is None or session.phase is not Phase.READY:
+            raise BrokerError(
+                "not connected to the broker",
+                where=f"{self._settings.host}:{self._settings.port}",
+                next_step=self.last_error.next_step if self.last_error else "Wait for the connection.",
+            )
+        if len(payload) > self._settings.max_payload_bytes:
+            raise BrokerError(
+                f"a message of {len(payload)} bytes is over the limit of {self._settings.max_payload_bytes}",
+                where=topic,
+                next_step="Make the crop smaller or raise max_payload_bytes here and at the broker.",
+            )
+        info = session.publish(topic, payload, retain=retain, expires_in_s=expires_in_s)
+        self._add(published=1)
+        return info
+
+    def _run(self) -> None:
+        attempt = 0
+        try:
+            while not self._stop.is_set():
+                session = self._establish()
+                if session is not None and self._serve(session) > self._settings.keepalive_s:
+                    attempt = 0  # only a connection that lasted counts as a success
+                if not self._stop.is_set():
+                    self._stop.wait(self._backoff.delay_s(attempt, self._rng))
+                attempt += 1
+        finally:
+            self._session = None
+
+    def _establish(self) -> MqttSession | None:
+        """A ready session over MQTT 5, else over 3.1.1; None, with `last_error` set, over neither."""
+        for protocol, name in _PROTOCOLS.items():
+            session = self._attempt(protocol)
+            if session.phase is Phase.READY:
+                self.broker_protocol = name
+                return session
+            session.close(polite=False)
+            if not session.wrong_protocol or self._stop.is_set():
+                break
+        self.last_error = session.fault
+        return None
+
+    def _attempt(self, protocol: MQTTProtocolVersion) -> MqttSession:
+        session = MqttSession(
+            self._settings, protocol, will=self._will, on_message=self._arrived, on_ack=self._acknowledged
+        )
+        try:
+            session.connect(self._tls())  # read again each time: a renewed certificate needs no restart
+        except KeyFileError as error:
+            session.give_up(BrokerError(error.what, where=error.where, next_step=error.next_step))
+        deadline = self._monotonic() + self._settings.connect_timeout_s
+        while session.pending and not self._stop.is_set():
+            session.pump(_PUMP_S)
+            if session.phase is Phase.ACCEPTED:
+                session.subscribe(self._subscriptions)
+            if session.pending and self._monotonic() > deadline:
+                session.give_up(None)
+        return session
+
+    def _serve(self, session: MqttSession) -> float:
+        """Keep a ready session going until it ends or we stop; return the seconds that it lasted."""
+        began = self._monotonic()
+        self._session = session
+        self._add(connections=1)
+        try:
+            self._on_connected()
+            while session.phase is Phase.READY and not self._stop.is_set():
+                session.pump(_PUMP_S)
+        except BrokerError as error:
+            session.give_up(error)
+        finally:
+            self._session = None
+            if session.phase is Phase.ENDED:
+                self.last_error = session.fault
+            # Anything but a finished farewell leaves the will to speak for us.
+            session.close(polite=self._polite and self._stop.is_set())
+        return self._monotonic() - began
+
+    def _arrived(self, message: MQTTMessage) -> None:
+        # Size first: nothing else is looked at in a message that is too large.
+        if len(message.payload) > self._settings.max_payload_bytes:
+            self._add(oversize=1)
+            return
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._add(malformed=1)
+            return
+        if message.retain and not self._accepts_retained(topic):
+            self._add(retained_refused=1)  # R16: a stored lease proves nothing about officers now
+            return
+        try:
+            self.inbox.put_nowait(Incoming(topic, bytes(message.payload), bool(message.retain)))
+        except queue.Full:
+            self._add(overflow=1)
+        else:
+            self._add(received=1)
+
+    def _accepts_retained(self, topic: str) -> bool:
+        matching = [s for s in self._subscriptions if topic_matches_sub(s.topic_filter, topic)]
+        return bool(matching) and all(s.accept_retained for s in matching)
+
+    def _acknowledged(self, reason: int) -> None:
+        if reason >= _FAILURE:
+            self._add(forbidden=1)
+            self.last_error = link_faults.from_reason(reason, f"{self._settings.host}:{self._settings.port}")
+        else:
+            self._add(acknowledged=1, unheard=int(reason == _NO_SUBSCRIBER))
+
+    def _add(self, **amounts: int) -> None:
+        with self._lock:
+            now = {name: getattr(self._counts, name) + amount for name, amount in amounts.items()}
+            self._counts = replace(self._counts, **now)
+
+    def _tls(self) -> ssl.SSLContext:
+        s = self._settings
+        return tls_context(s.ca_file, s.cert_file, s.key_file, s.tls_minimum)

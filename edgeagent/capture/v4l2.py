@@ -1,0 +1,70 @@
+"""A USB or CSI camera through Video4Linux, with OpenCV."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+
+from edgeagent.capture.protocol import Status
+from edgeagent.capture.source import SourceFailed, put, status_of
+from edgeagent.vision.types import UInt8Image
+
+
+class V4l2Source:
+    """One V4L2 device. OpenCV's backend is named, so no other (network, file) can be chosen by a string."""
+
+    def __init__(self, device: str, *, width: int, height: int, fps: int) -> None:
+        """Remember what to ask the device for; it may give another size."""
+        self._device = device
+        self._size = (width, height)
+        self._fps = fps
+        self._capture: cv2.VideoCapture | None = None
+        self._decoded: UInt8Image | None = None
+
+    def open(self) -> None:
+        """Open the device.
+
+        Raises:
+            SourceFailed: absent, busy, not permitted, or not a camera.
+        """
+        try:
+            # OpenCV only says that it failed; the system says why.
+            os.close(os.open(self._device, os.O_RDWR | os.O_NONBLOCK))
+        except OSError as cause:
+            raise SourceFailed(status_of(cause)) from cause
+        capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceFailed(Status.BUSY)
+        capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
+        capture.set(cv2.CAP_PROP_FPS, self._fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._capture = capture
+
+    def read(self, into: UInt8Image) -> tuple[int, int]:
+        """Put the newest frame into the slot.
+
+        Raises:
+            SourceFailed: unplugged, or frames of a size or kind that do not fit.
+        """
+        if self._capture is None:
+            raise SourceFailed(Status.GONE)
+        good, frame = self._capture.read(self._decoded)
+        if not good or frame is None:
+            raise SourceFailed(Status.GONE)
+        self._decoded = np.asarray(frame, np.uint8)
+        size = put(self._decoded, into)
+        self._decoded.fill(0)  # R1
+        return size
+
+    def close(self) -> None:
+        """Close the device."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+        if self._decoded is not None:
+            self._decoded.fill(0)

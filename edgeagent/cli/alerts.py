@@ -1,0 +1,114 @@
+"""`edgeagent alerts watch`: what the control room sees."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeagent.alerts.link import MqttLink
+from edgeagent.alerts.link_types import Incoming, Subscription
+from edgeagent.alerts.topics import every_unit
+from edgeagent.cli.desk_link import desk_link
+from edgeagent.cli.lease import messages
+from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
+from edgeagent.cli.terminal_picture import terminal_picture
+from edgeagent.config import load_desk_config
+from edgeagent.controlroom.lease_holder import read_state
+from edgeagent.controlroom.receiver import Arrival, Receiver
+from edgeagent.documents.messages import UnitState
+from edgeagent.documents.trust import TrustStore
+from edgeagent.errors import BrokerError, DocumentError
+from edgeagent.safeguards.instant import Instant
+from edgeagent.system.clock import SystemClock
+
+
+@click.group()
+def alerts() -> None:
+    """Receive alerts in the control room."""
+
+
+@alerts.command()
+@config_option("desk.toml")
+@click.option("--bench", is_flag=True, help="Watch bench units rather than live ones.")
+@json_option
+def watch(config: Path, bench: bool, as_json: bool) -> None:
+    """Verify, open and show each alert, commit it, and send its receipt, until interrupted (Ctrl-C).
+
+    A match is a reason to look, never to act: an operator decides, then an officer decides again.
+    """
+    desk = load_desk_config(config)
+    trust, identity = configured_trust(desk.trust, desk.file), desk_identity(desk)
+    subscriptions = [
+        Subscription(every_unit("alert", bench=bench)),
+        Subscription(every_unit("state", bench=bench), accept_retained=True),
+    ]
+    with Receiver(desk.path(desk.desk.data), identity, trust) as receiver:
+        link = desk_link(desk, "alerts", subscriptions)
+        click.echo(f"watching {'bench' if bench else 'live'} units; Ctrl-C ends", err=True)
+        try:
+            seen: dict[str, str] = {}
+            for message in messages(link, forever=True):
+                _take(message, receiver, trust, link, seen, as_json)
+        finally:
+            link.close(None, timeout_s=2.0)
+
+
+def _take(
+    message: Incoming,
+    receiver: Receiver,
+    trust: TrustStore,
+    link: MqttLink,
+    seen: dict[str, str],
+    as_json: bool,
+) -> None:
+    now = SystemClock().now()
+    try:
+        if message.topic.endswith("/state"):
+            _show_state(read_state(message.topic, message.payload, trust, now), seen, as_json)
+            return
+        arrival = receiver.take(message.topic, message.payload, now)
+        link.publish(arrival.receipt_topic, arrival.receipt)
+    except (DocumentError, BrokerError) as refusal:
+        click.echo(f"{message.topic}: {refusal}", err=True)
+        return
+    _show_alert(arrival, now, as_json)
+
+
+def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:
+    said = state.model_dump(mode="json", exclude={"challenge"})
+    shown = (
+        f"{state.unit}: {state.state}, camera {state.camera}; {state.reason} [{state.rule}] {state.problem}"
+    )
+    if as_json:
+        click.echo(json.dumps({"event": "state", **said}))
+    elif seen.get(state.unit) != shown:
+        click.echo(f"{state.at:%H:%M:%S} {shown}")
+    seen[state.unit] = shown
+    sys.stdout.flush()
+
+
+def _show_alert(arrival: Arrival, now: Instant, as_json: bool) -> None:
+    alert = arrival.alert
+    delay_ms = (now.wall - alert.captured_at).total_seconds() * 1000
+    if as_json:
+        said: dict[str, Any] = alert.model_dump(mode="json", exclude={"crop"})
+        extra = {"event": "alert", "first": arrival.first, "capture_to_alert_ms": round(delay_ms, 1)}
+        click.echo(json.dumps({**extra, **said}))
+    elif arrival.first:
+        mark = "BENCH TEST, NOT A PERSON OF INTEREST  " if alert.kind == "bench" else ""
+        click.secho(
+            f"{mark}ALERT {alert.unit} entry {alert.entry} ({alert.category})", bold=True, fg="yellow"
+        )
+        click.echo(
+            f"  score {alert.score:.3f} to {alert.best_score:.3f} over {alert.agreeing_frames} frames, "
+            f"threshold {alert.threshold:.3f}; lease {alert.lease_sequence}; "
+            f"{delay_ms:.0f} ms after capture\n"
+            "  Look at both pictures. Decide yourself; then the officer decides."
+        )
+        if sys.stdout.isatty():
+            click.echo(terminal_picture(arrival.crop))
+    sys.stdout.flush()

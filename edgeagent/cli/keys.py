@@ -1,0 +1,112 @@
+"""`edgeagent keys`: private keys, the trust store, and TLS certificates."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from edgeagent.cli.options import FILE, FOLDER, identity_with_role, json_option, out_option
+from edgeagent.documents.jws import sign_general
+from edgeagent.documents.keys import Role, load_identity, new_identity, save_identity
+from edgeagent.documents.parse import parse
+from edgeagent.documents.trust import TYP, TrustedKey, TrustStoreContent, trusted
+from edgeagent.errors import ConfigError
+from edgeagent.safeguards.profile import Profile
+from edgeagent.system.certificates import issue, make_authority
+from edgeagent.system.clock import SystemClock
+from edgeagent.system.files import read_bounded, write_atomic
+
+PUBLIC_LIMIT = 4096
+
+
+@click.group()
+def keys() -> None:
+    """Make keys, say whose count (the trust store), and make TLS certificates."""
+
+
+@keys.command()
+@click.argument("role", type=click.Choice([str(role) for role in Role]))
+@click.argument("name")
+@out_option
+def new(role: str, name: str, out: Path) -> None:
+    """Make the private keys of ROLE for NAME (a person, or the unit's name)."""
+    identity = new_identity(Role(role), name)
+    save_identity(identity, out)
+    click.echo(f"{out}: {role} key of {name}, thumbprint {identity.kid}")
+
+
+@keys.command()
+@click.argument("file", type=FILE)
+@click.option("--days", default=365, show_default=True, help="How long the key shall count.")
+@out_option
+def public(file: Path, days: int, out: Path) -> None:
+    """Write the public halves of a private key FILE, for the root's holder to put into the trust store."""
+    now = SystemClock().now().wall
+    key = trusted(
+        load_identity(file), not_before=now - timedelta(minutes=5), not_after=now + timedelta(days=days)
+    )
+    write_atomic(out, json.dumps(key.model_dump(mode="json"), indent=1).encode() + b"\n")
+    click.echo(f"{out}: public {key.role} key of {key.name}, thumbprint {key.kid}")
+
+
+@keys.command()
+@click.option("--root", "root_file", required=True, type=FILE, help="The root's private key.")
+@click.option("--profile", "profile_file", required=True, type=FILE, help="TOML file of the limits in force.")
+@click.option("--sequence", required=True, type=int, help="One more than the last trust store's.")
+@click.argument("public_files", nargs=-1, type=FILE)
+@out_option
+def trust(
+    root_file: Path, profile_file: Path, sequence: int, public_files: tuple[Path, ...], out: Path
+) -> None:
+    """Sign a trust store with the PUBLIC_FILES and the profile."""
+    root = identity_with_role(root_file, Role.ROOT)
+    content = TrustStoreContent(
+        sequence=sequence,
+        issued_at=SystemClock().now().wall,
+        root_x=str(root.signing.as_dict(private=False)["x"]),
+        profile=read_profile(profile_file),
+        keys=tuple(parse(TrustedKey, read_bounded(file, PUBLIC_LIMIT), str(file)) for file in public_files),
+    )
+    write_atomic(out, sign_general(content.model_dump_json().encode(), TYP, root.signing))
+    click.echo(f"{out}: {len(content.keys)} keys; pin this root on every unit:\n{root.kid}")
+
+
+def read_profile(file: Path) -> Profile:
+    """A profile from its TOML file.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    try:
+        return Profile.model_validate(tomllib.loads(read_bounded(file, PUBLIC_LIMIT, ConfigError).decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+    except ValidationError as cause:
+        fault = cause.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ConfigError(str(fault["msg"]), where=f"{file}: {key}", next_step="correct the value") from None
+
+
+@keys.command()
+@click.option("--folder", required=True, type=FOLDER, help="Where the certificates are kept.")
+@click.option("--broker", "hosts", multiple=True, help="Host name or address of the broker; repeat for each.")
+@click.option("--client", "clients", multiple=True, help="Unit or control room to make a certificate for.")
+@click.option("--days", default=365, show_default=True, help="How long the certificates are valid.")
+@json_option
+def ca(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...], days: int, as_json: bool) -> None:
+    """Make a certificate authority (once), the broker's certificate and clients' certificates."""
+    folder.mkdir(parents=True, exist_ok=True)
+    now = SystemClock().now().wall
+    made = []
+    if not (folder / "ca.crt").exists():
+        made.append(make_authority(folder, "edgeagent", now=now))
+    if hosts:
+        made.append(issue(folder, "broker", server=True, hosts=hosts, days=days, now=now))
+    made += [issue(folder, name, server=False, hosts=(), days=days, now=now) for name in clients]
+    files = [str(certificate.cert) for certificate in made]
+    click.echo(json.dumps({"made": files}) if as_json else "\n".join(files))

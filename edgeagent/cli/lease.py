@@ -1,0 +1,101 @@
+"""`edgeagent lease hold`: the signed word that officers are on the ground, until interrupted."""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from edgeagent.alerts.link import MqttLink
+from edgeagent.alerts.link_types import Incoming, Subscription
+from edgeagent.alerts.topics import every_unit
+from edgeagent.cli.desk_link import desk_link
+from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
+from edgeagent.config import load_desk_config
+from edgeagent.controlroom.lease_holder import LeaseHolder
+from edgeagent.errors import BrokerError, DocumentError
+from edgeagent.system.clock import SystemClock
+
+RELEASE_S = 3.0
+"""After an interruption units are told for this long that the lease is over; a unit asks every 2 s."""
+
+
+@click.group()
+def lease() -> None:
+    """Hold the officers-on-the-ground lease without which no camera opens."""
+
+
+@lease.command()
+@config_option("desk.toml")
+@click.option("--deployment", required=True, help="Deployment identifier, as in the authority.")
+@click.option(
+    "--officers", required=True, type=click.IntRange(1, 1000), help="Engaging officers on the ground."
+)
+@click.option("--seconds", default=6.0, show_default=True, help="Length of each lease.")
+@click.option("--bench", is_flag=True, help="Answer units on a bench rather than live ones.")
+@json_option
+def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bool, as_json: bool) -> None:
+    """Answer every unit of the deployment until interrupted (Ctrl-C), then release the cameras.
+
+    Run it only while officers are in place to engage: it is a signed statement that they are.
+    """
+    desk = load_desk_config(config)
+    holder = LeaseHolder(
+        desk_identity(desk), configured_trust(desk.trust, desk.file), deployment, officers, seconds
+    )
+    link = desk_link(desk, "lease", [Subscription(every_unit("state", bench=bench), accept_retained=True)])
+    click.echo(f"holding the lease of {deployment}, {officers} officers; Ctrl-C releases", err=True)
+    try:
+        for message in messages(link, forever=True):
+            _answer(holder, link, message, as_json)
+    except KeyboardInterrupt:
+        click.echo("releasing", err=True)
+        holder.duration_s = 0.0
+        for message in messages(link, forever=False):
+            _answer(holder, link, message, as_json)
+    finally:
+        link.close(None, timeout_s=2.0)
+
+
+def messages(link: MqttLink, *, forever: bool) -> Iterator[Incoming]:
+    """Messages as they come; says when the broker is lost, and ends after RELEASE_S unless `forever`."""
+    until, said = time.monotonic() + RELEASE_S, ""
+    while forever or time.monotonic() < until:
+        problem = "" if link.connected or link.last_error is None else str(link.last_error)
+        if problem != said:
+            click.echo(f"broker: {problem or 'connected'}", err=True)
+            said = problem
+        try:
+            yield link.inbox.get(timeout=0.2)
+        except queue.Empty:
+            continue
+
+
+def _answer(holder: LeaseHolder, link: MqttLink, message: Incoming, as_json: bool) -> None:
+    now = SystemClock().now()
+    try:
+        answer = holder.answer(message.topic, message.payload, now)
+        if answer is None:
+            return
+        link.publish(answer.topic, answer.message)
+    except (DocumentError, BrokerError) as refusal:
+        click.echo(f"{message.topic}: {refusal}", err=True)
+        return
+    state = answer.state
+    if as_json:
+        said = {
+            "unit": state.unit,
+            "state": state.state,
+            "camera": state.camera,
+            "seconds": holder.duration_s,
+        }
+        click.echo(json.dumps({"at": now.wall.isoformat(), **said}))
+    else:
+        click.echo(
+            f"{now.wall:%H:%M:%S} {state.unit}: {state.state}, camera {state.camera}; "
+            f"lease of {holder.duration_s:g} s"
+        )

@@ -1,0 +1,166 @@
+"""The unit's configuration: one TOML file, read once, every key checked.
+
+It holds places and devices only. Whatever a safeguard depends on (thresholds, lengths, limits) is in signed
+documents, so no line of this file can weaken one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from edgeagent.errors import ConfigError
+from edgeagent.safeguards.authority import UnitName
+from edgeagent.safeguards.profile import StrictModel
+from edgeagent.safeguards.sources import SourceSpec, parse_source
+from edgeagent.system.files import read_bounded
+
+CONFIG_LIMIT = 65_536
+FileName = Annotated[str, Field(min_length=1, max_length=4096)]
+Section = TypeVar("Section", bound="_File")
+
+
+class UnitSection(StrictModel):
+    """Who this unit is."""
+
+    name: UnitName
+    key: FileName
+
+
+class TrustSection(StrictModel):
+    """Whom it trusts; `root` is the thumbprint of the root key that signed the store."""
+
+    store: FileName
+    root: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
+class DocumentsSection(StrictModel):
+    """Where the deployment's signed documents are put."""
+
+    authority: FileName
+    watchlist: FileName
+    certificate: FileName | None = None
+
+
+class DataSection(StrictModel):
+    """Where the unit keeps its outbox and sequence numbers."""
+
+    folder: FileName
+
+
+class CameraSection(StrictModel):
+    """The one source of frames; sizes in pixels, rate in frames per second."""
+
+    source: Annotated[str, Field(min_length=1, max_length=4096)]
+    width: Annotated[int, Field(ge=320, le=4096)] = 1280
+    height: Annotated[int, Field(ge=240, le=4096)] = 720
+    fps: Annotated[int, Field(ge=1, le=60)] = 15
+
+
+class BrokerSection(StrictModel):
+    """The MQTT broker and this unit's TLS certificate. TLS cannot be switched off."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8883
+    ca: FileName
+    certificate: FileName
+    key: FileName
+
+
+class DeskSection(StrictModel):
+    """The control room's private key and where it keeps the ids of alerts that it has received."""
+
+    name: UnitName
+    key: FileName
+    data: FileName
+
+
+class _File(StrictModel):
+    file: Path
+
+    def path(self, name: str) -> Path:
+        """A path of the file, relative ones seen from the file's folder."""
+        return self.file.parent / name
+
+
+class DeskConfig(_File):
+    """The control room's file. `file` is where it was read."""
+
+    desk: DeskSection
+    trust: TrustSection
+    broker: BrokerSection
+
+
+class Config(_File):
+    """The unit's file. `file` is where it was read."""
+
+    unit: UnitSection
+    trust: TrustSection
+    documents: DocumentsSection
+    data: DataSection
+    camera: CameraSection
+    broker: BrokerSection
+
+    @property
+    def source(self) -> SourceSpec:
+        """The camera source; checked when the file was read (R24)."""
+        return parse_source(self.camera.source)
+
+
+def load_config(file: Path) -> Config:
+    """Read and check the unit's configuration.
+
+    Raises:
+        ConfigError: missing, not TOML, or a key unknown, missing or impossible; names file, key and remedy.
+        SafeguardError: R24, a source that is not a local camera.
+    """
+    config = _load(Config, file)
+    parse_source(config.camera.source)
+    return config
+
+
+def load_desk_config(file: Path) -> DeskConfig:
+    """Read and check the control room's configuration.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    return _load(DeskConfig, file)
+
+
+def _load(model: type[Section], file: Path) -> Section:
+    content = read_bounded(file, CONFIG_LIMIT, ConfigError)
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+    try:
+        return model.model_validate({**table, "file": file.absolute()})
+    except ValidationError as cause:
+        raise _explain(cause, model, file) from None
+
+
+def _explain(cause: ValidationError, model: type[StrictModel], file: Path) -> ConfigError:
+    fault = cause.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(model, tuple(fault["loc"])[:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"remove it; known keys: {', '.join(sorted(known))}"
+        return ConfigError("unknown key", where=f"{file}: {key}", next_step=advice)
+    if fault["type"] == "missing":
+        return ConfigError("is missing", where=f"{file}: {key}", next_step="add it")
+    return ConfigError(str(fault["msg"]), where=f"{file}: {key}", next_step="correct the value")
+
+
+def _known_keys(model: type[StrictModel], section: tuple[Any, ...]) -> list[str]:
+    for part in section:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, StrictModel)):
+            return []
+        model = annotation
+    return [name for name in model.model_fields if name != "file"]

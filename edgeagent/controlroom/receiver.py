@@ -1,0 +1,121 @@
+"""Receiving alerts: verify, open, commit once, and only then sign the receipt.
+
+A unit keeps sending until it has the receipt, so an alert may arrive many times; its id decides that it is
+shown once. A receipt is made anew for every arrival, since an earlier one may have been lost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from edgeagent.alerts.envelope import OVERHEAD, unwrap, wrap
+from edgeagent.alerts.topics import Topics, split_topic
+from edgeagent.documents.jws import unbase64url
+from edgeagent.documents.keys import Identity
+from edgeagent.documents.messages import Alert, Receipt
+from edgeagent.documents.seal import crop_info, unseal
+from edgeagent.documents.table import ALERT, RECEIPT, sign, verify
+from edgeagent.documents.trust import TrustStore
+from edgeagent.errors import DocumentError, OutboxError
+from edgeagent.safeguards.authority import Kind
+from edgeagent.safeguards.instant import Instant
+
+CLOCK_SKEW_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS received (
+    alert TEXT PRIMARY KEY, unit TEXT NOT NULL, deployment TEXT NOT NULL, received_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One alert that arrived.
+
+    Attributes:
+        crop: JPEG of the matched face, opened with the deployment's key; not kept anywhere.
+        first: False for a repetition of one that was committed before.
+        receipt_topic, receipt: what to publish now that the alert is committed.
+    """
+
+    alert: Alert
+    crop: bytes = field(repr=False)
+    first: bool
+    receipt_topic: str
+    receipt: bytes
+
+
+class Receiver:
+    """Verifies and commits alerts. The identity's sealing key is the deployment's (R3)."""
+
+    def __init__(self, path: Path, identity: Identity, trust: TrustStore) -> None:
+        """Open or make the file of received ids.
+
+        Raises:
+            OutboxError: the file cannot be used.
+        """
+        self._identity = identity
+        self._trust = trust
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as cause:
+            raise OutboxError(
+                f"cannot be used: {cause}", where=str(path), next_step="check disk and rights"
+            ) from cause
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def take(self, topic: str, message: bytes, now: Instant) -> Arrival:
+        """Verify, open and commit one alert.
+
+        Raises:
+            DocumentError: forged, altered, expired, on another unit's topic, or sealed to another key.
+            OutboxError: the file failed; no receipt is sent, so the unit will send again.
+        """
+        if len(message) > ALERT.limit + OVERHEAD:
+            raise DocumentError("is too long", where="alert", next_step="find out who sent it")
+        verified = verify(ALERT, unwrap(message, "alert"), self._trust, now)
+        alert = verified.body
+        topics, _ = split_topic(topic)
+        if not alert.unit == topics.unit == verified.signers[0].name:
+            raise DocumentError(
+                "is not of the unit on whose topic it came", where="alert", next_step="find out why"
+            )
+        if topics.bench != (alert.kind is Kind.BENCH):  # R33
+            raise DocumentError(
+                "a bench alert on a live topic, or the reverse", where="alert", next_step="drop it"
+            )
+        if now.epoch_s > alert.expires_at.timestamp() + CLOCK_SKEW_S:
+            raise DocumentError(
+                "had expired when it arrived", where="alert", next_step="check the unit's connection"
+            )
+        crop = unseal(unbase64url(alert.crop), self._identity.sealing, crop_info(alert.unit, alert.alert))
+        first = self._commit(alert, now)
+        return Arrival(
+            alert, crop, first, Topics(alert.unit, bench=topics.bench).receipt, self._receipt(alert, now)
+        )
+
+    def _commit(self, alert: Alert, now: Instant) -> bool:
+        row = (alert.alert, alert.unit, alert.deployment, now.wall.isoformat())
+        try:
+            return self._db.execute("INSERT OR IGNORE INTO received VALUES (?, ?, ?, ?)", row).rowcount == 1
+        except sqlite3.Error as cause:
+            raise OutboxError(
+                f"the alert could not be kept: {cause}", where="received alerts", next_step="check the disk"
+            ) from cause
+
+    def _receipt(self, alert: Alert, now: Instant) -> bytes:
+        receipt = Receipt(alert=alert.alert, unit=alert.unit, received_at=now.wall)
+        token = sign(RECEIPT, receipt, self._identity)
+        return wrap("receipt", token, identifier=alert.alert, source=self._identity.name, time=now.wall)

@@ -1,0 +1,120 @@
+"""Building a watchlist: from images and rows to entries and templates. A defect refuses the whole list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeagent.controlroom.enrolment_csv import Row
+from edgeagent.errors import EnrolmentError
+from edgeagent.safeguards.watchlist import Entry
+from edgeagent.system.files import read_bounded
+from edgeagent.vision.align import align
+from edgeagent.vision.detect import Detector
+from edgeagent.vision.embed import Embedder
+from edgeagent.vision.quality import Limits, defects, measure
+from edgeagent.vision.types import Face, Float32Array, Frame
+
+IMAGE_LIMIT = 32 * 1024 * 1024
+MAX_PIXELS = 64_000_000
+SECOND_FACE = 0.3
+"""A second face at least this wide, compared with the first, makes it unclear who is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that cannot be enrolled, and why."""
+
+    entry: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """Entries with their templates, (n, d) float32 of unit length; or the refusals."""
+
+    entries: tuple[Entry, ...]
+    templates: Float32Array
+    refusals: tuple[Refusal, ...]
+
+
+def enrol(
+    rows: list[Row],
+    images: Path,
+    detector: Detector,
+    embedder: Embedder,
+    *,
+    limits: Limits,
+    today: date,
+    on_row: Callable[[], None],
+) -> Enrolled:
+    """Enrol every row; one image at a time is in memory. `on_row` is called after each."""
+    entries: list[Entry] = []
+    templates = np.zeros((len(rows), embedder.dimensions), np.float32)
+    refusals: list[Refusal] = []
+    for row in rows:
+        try:
+            entry = row.to_entry(today)
+            _enrol_image(images / row.image, detector, embedder, limits, templates[len(entries)])
+            entries.append(entry)
+        except EnrolmentError as refusal:
+            refusals.append(Refusal(row.entry, str(refusal)))
+        on_row()
+    return Enrolled(tuple(entries), templates[: len(entries)], tuple(refusals))
+
+
+def _enrol_image(
+    path: Path, detector: Detector, embedder: Embedder, limits: Limits, out: Float32Array
+) -> None:
+    pixels = _read_image(path)
+    try:
+        frame = Frame(pixels, captured_ns=0, sequence=0)
+        face = _only_face(detector.detect(frame), path)
+        chip = align(frame, face)
+        faults = defects(measure(chip, face), limits)
+        if faults:
+            raise EnrolmentError(
+                f"is not good enough: {'; '.join(faults)}",
+                where=str(path),
+                next_step="use a sharper, larger, frontal picture of this person",
+            )
+        embedder.embed(chip, out)
+        chip.pixels.fill(0)
+    finally:
+        pixels.fill(0)
+        detector.wipe()
+        embedder.wipe()
+
+
+def _read_image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    content = np.frombuffer(read_bounded(path, IMAGE_LIMIT, EnrolmentError), np.uint8)
+    try:
+        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except cv2.error as cause:
+        raise EnrolmentError(
+            "is not a picture that can be read", where=str(path), next_step="save it again as JPEG or PNG"
+        ) from cause
+    if pixels is None or pixels.size == 0:
+        raise EnrolmentError(
+            "is not a picture that can be read", where=str(path), next_step="save it again as JPEG or PNG"
+        )
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise EnrolmentError("is too large", where=str(path), next_step="make it smaller than 64 megapixels")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _only_face(faces: list[Face], path: Path) -> Face:
+    """The one face of the picture; a much smaller one far behind does not count."""
+    if not faces:
+        raise EnrolmentError("shows no face", where=str(path), next_step="use a picture that shows the face")
+    faces = sorted(faces, key=lambda face: float(face.box[2]), reverse=True)
+    if len(faces) > 1 and faces[1].box[2] >= SECOND_FACE * faces[0].box[2]:
+        raise EnrolmentError(
+            "shows more than one person", where=str(path), next_step="cut out the person who is meant"
+        )
+    return faces[0]

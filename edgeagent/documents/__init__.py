@@ -1,0 +1,1 @@
+"""Signed documents: loading with limits, verifying, sealing. Bytes in, typed and verified objects out."""

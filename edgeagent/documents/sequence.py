@@ -1,0 +1,100 @@
+"""Highest sequence number seen of each document, kept over restarts; an older one is a rollback."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from edgeagent.documents.parse import parse
+from edgeagent.errors import DocumentError
+from edgeagent.safeguards.authority import Sha256
+from edgeagent.safeguards.profile import StrictModel
+from edgeagent.system.files import read_bounded, write_atomic
+
+LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A verified document by its name, sequence number and hash."""
+
+    name: str
+    sequence: int
+    sha256: str
+
+
+class Seen(StrictModel):
+    """The newest document of one name."""
+
+    sequence: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
+class _Content(StrictModel):
+    seen: dict[str, Seen]
+    closed: tuple[str, ...]
+
+
+class HighWater:
+    """The file of highest sequence numbers and of deployments that are over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content = (
+            parse(_Content, read_bounded(path, LIMIT), str(path))
+            if path.exists()
+            else _Content(seen={}, closed=())
+        )
+
+    def check(self, document: Numbered) -> None:
+        """Refuse a document that is older than what was seen, or its double.
+
+        Raises:
+            DocumentError: rollback or replay.
+        """
+        seen = self._content.seen.get(document.name)
+        if seen is None:
+            return
+        if document.sequence < seen.sequence:
+            raise DocumentError(
+                f"has sequence {document.sequence}; {seen.sequence} was seen before",
+                where=document.name,
+                next_step="use the newest document",
+            )
+        if document.sequence == seen.sequence and document.sha256 != seen.sha256:
+            raise DocumentError(
+                f"differs from another with sequence {document.sequence}",
+                where=document.name,
+                next_step="sign it with the next sequence number",
+            )
+
+    def accept(self, document: Numbered) -> None:
+        """Check and remember a document.
+
+        Raises:
+            DocumentError: rollback or replay.
+        """
+        self.check(document)
+        seen = Seen(sequence=document.sequence, sha256=document.sha256)
+        if self._content.seen.get(document.name) != seen:
+            updated = self._content.seen | {document.name: seen}
+            self._save(self._content.model_copy(update={"seen": updated}))
+
+    def is_closed(self, deployment: str) -> bool:
+        """Whether the deployment ended on this unit; it can never start again."""
+        return deployment in self._content.closed
+
+    def close(self, deployment: str) -> None:
+        """Remember that the deployment is over."""
+        if not self.is_closed(deployment):
+            self._save(self._content.model_copy(update={"closed": (*self._content.closed, deployment)}))
+
+    def _save(self, content: _Content) -> None:
+        write_atomic(
+            self._path, json.dumps(content.model_dump(mode="json"), indent=1).encode() + b"\n", mode=0o600
+        )
+        self._content = content

@@ -1,0 +1,49 @@
+"""The limits in force, as one signed value.
+
+Policy is reviewed yearly, so each figure is a field of the profile inside the signed trust store and none is
+a literal in the code that applies it. The bounds here are only what no profile may go beyond.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StrictModel(BaseModel):
+    """Base of every document model: unknown fields refused, no coercion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Profile(StrictModel):
+    """Limits that one force or operator has set itself, within the law's.
+
+    Attributes:
+        name: what the profile is called in records.
+        watchlist_max_age_h: oldest list that may start a deployment (R6).
+        watchlist_max_entries: cap on the list's size (R9).
+        deployment_max_h: longest authority (R14).
+        urgent_max_h: longest urgent authority (R14).
+        lease_max_s: longest lease (R16).
+        clock_step_s: how far the wall clock may drift from the monotonic one between two looks (R16).
+        clock_skew_s: how far the control room's signed time may differ from the unit's (R16).
+        retention_max_h: longest retention of an alert (R3).
+        threshold_min: lowest threshold whatever a certificate says (R18).
+        alert_ttl_max_s: longest time for which an alert may wait to be delivered.
+        independent_approval: whether an authority needs an independent signature (R27).
+    """
+
+    name: Annotated[str, Field(min_length=3, max_length=80)]
+    watchlist_max_age_h: Annotated[float, Field(gt=0, le=24)]
+    watchlist_max_entries: Annotated[int, Field(ge=1, le=20_000)]
+    deployment_max_h: Annotated[float, Field(gt=0, le=168)]
+    urgent_max_h: Annotated[float, Field(gt=0, le=24)]
+    lease_max_s: Annotated[float, Field(ge=2, le=30)]
+    clock_step_s: Annotated[float, Field(ge=0.5, le=5)]
+    clock_skew_s: Annotated[float, Field(ge=0.5, le=5)]
+    retention_max_h: Annotated[float, Field(gt=0, le=744)]
+    threshold_min: Annotated[float, Field(ge=0.3, le=0.99)]
+    alert_ttl_max_s: Annotated[float, Field(ge=1, le=600)]
+    independent_approval: bool

@@ -1,0 +1,88 @@
+"""From a face in a frame to a chip of standard pose and size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgeagent.vision.types import CHIP_SIZE, Chip, Face, Float32Array, Frame, UInt8Image
+
+REFERENCE_LANDMARKS: Float32Array = np.array(
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ],
+    dtype=np.float32,
+)
+"""(5, 2) where the landmarks of a face lie in a chip; the embedder was trained on this layout."""
+REFERENCE_LANDMARKS.setflags(write=False)
+
+_SHRINK_BELOW = 0.5
+"""Bilinear sampling looks at 2×2 pixels, so it skips some where a face shrinks to less than half."""
+
+
+def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the (2, 3) rotation, uniform scale and shift that best take `source` to `target`.
+
+    Best is least squares over the points (n, 2), n ≥ 2, without reflection (Umeyama 1991). In the plane
+    that has a closed form: with points as complex numbers the transform is `z → a z + b`, linear in a, b.
+
+    Raises:
+        ValueError: all source points coincide.
+    """
+    start, goal = (np.asarray(points, np.float64) @ np.array([1, 1j]) for points in (source, target))
+    centred = start - start.mean()
+    spread = float(np.vdot(centred, centred).real)
+    if spread < 1e-9:
+        raise ValueError("similarity: expected points that differ, got one place")
+    a = np.vdot(centred, goal - goal.mean()) / spread
+    b = goal.mean() - a * start.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def align(frame: Frame, face: Face, out: UInt8Image | None = None) -> Chip:
+    """Cut a face out of a frame, turned and scaled so that its landmarks lie where they should.
+
+    Args:
+        frame: picture that holds the face; only its memory around the face is read.
+        face: face with landmarks in that frame's pixels.
+        out: (112, 112, 3) uint8 array to write the chip to; a new one if absent.
+
+    Returns:
+        The chip. Places outside the frame are black.
+    """
+    matrix = similarity(face.landmarks, REFERENCE_LANDMARKS)
+    chip = np.empty((CHIP_SIZE, CHIP_SIZE, 3), np.uint8) if out is None else out
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < _SHRINK_BELOW:
+        _warp_shrunk(frame.pixels, matrix, scale, chip)
+    else:
+        cv2.warpAffine(frame.pixels, matrix, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
+    return Chip(chip)
+
+
+def _warp_shrunk(
+    pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: float, chip: UInt8Image
+) -> None:
+    """Warp by way of a copy of the face's surroundings, averaged down by a whole factor."""
+    corners = np.array([(0, 0), (CHIP_SIZE, 0), (0, CHIP_SIZE), (CHIP_SIZE, CHIP_SIZE)], np.float64)
+    inverse = cv2.invertAffineTransform(matrix)
+    places = corners @ inverse[:, :2].T + inverse[:, 2]
+    left, top = np.clip(np.floor(places.min(axis=0)), 0, None).astype(int)
+    right, bottom = np.ceil(places.max(axis=0)).astype(int)
+    factor = int(1 / scale)
+    region = pixels[top : max(bottom, top), left : max(right, left)]
+    size = (region.shape[1] // factor, region.shape[0] // factor)
+    if min(size) < 1:
+        chip.fill(0)
+        return
+    region = region[: size[1] * factor, : size[0] * factor]
+    small = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
+    # A small pixel's centre lies (factor - 1) / 2 pixels into its block.
+    to_frame = np.array([[factor, 0, left + (factor - 1) / 2], [0, factor, top + (factor - 1) / 2], [0, 0, 1]])
+    cv2.warpAffine(small, matrix @ to_frame, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
+    small.fill(0)  # R1

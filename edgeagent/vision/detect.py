@@ -1,0 +1,150 @@
+"""From a frame to the faces in it, by a YuNet-style detector.
+
+The network sees the whole frame once, shrunk or enlarged to fit its fixed input. It answers for every
+cell of three grids (8, 16 and 32 pixels) with two probabilities, a box and five landmarks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgeagent.errors import ModelError
+from edgeagent.vision.runtime import Network
+from edgeagent.vision.types import Face, Float32Array, Frame, UInt8Image
+
+STRIDES = (8, 16, 32)
+_CHANNELS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+_LONGEST_SIDE_LOG = 8.0
+"""exp() of more than this times a stride is larger than any picture; keeps a mad output finite."""
+
+
+class Detector:
+    """Finds faces in frames of any size."""
+
+    def __init__(
+        self, network: Network, *, score_threshold: float, overlap_threshold: float, max_faces: int
+    ) -> None:
+        """Take over `network`.
+
+        Args:
+            network: detector network with outputs `cls_8` … `kps_32`.
+            score_threshold: least score of a face, 0 to 1.
+            overlap_threshold: two boxes whose intersection over union exceeds this are one face.
+            max_faces: most faces returned for one frame, best scores first.
+
+        Raises:
+            ModelError: the network's outputs are not those of such a detector.
+        """
+        spec = network.spec
+        if dict(spec.outputs) != expected_outputs(spec.width, spec.height):
+            raise ModelError(
+                "the outputs are not those of a detector with strides 8, 16 and 32",
+                where=spec.name,
+                next_step="Install a model pack whose detector fits.",
+            )
+        self._network = network
+        self._score_threshold = score_threshold
+        self._overlap_threshold = overlap_threshold
+        self._max_faces = max_faces
+        self._canvas: UInt8Image = np.zeros((spec.height, spec.width, 3), np.uint8)
+        self._cells = {stride: _cells(spec.width // stride, spec.height // stride) for stride in STRIDES}
+
+    def detect(self, frame: Frame) -> list[Face]:
+        """Return the faces of a frame, highest score first."""
+        scale = self._fit(frame.pixels)
+        outputs = self._network.run(self._canvas)
+        rows = np.concatenate([self._decode(outputs, stride) for stride in STRIDES])
+        kept = suppress(rows[:, :4], rows[:, 14], self._overlap_threshold, self._max_faces)
+        return [_face(rows[index], scale) for index in kept]
+
+    def wipe(self) -> None:
+        """Overwrite the shrunk frame and the network's input and outputs (R1)."""
+        self._canvas.fill(0)
+        self._network.wipe()
+
+    def scrub(self) -> None:
+        """As `wipe`, and replace the activations between layers as well, at the cost of one run (R1)."""
+        self._canvas.fill(0)
+        self._network.scrub()
+
+    def _fit(self, pixels: UInt8Image) -> float:
+        """Draw the frame into the canvas's top left corner, black elsewhere; return the scale."""
+        height, width = pixels.shape[:2]
+        room_height, room_width = self._canvas.shape[:2]
+        scale = min(room_width / width, room_height / height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        shrunk = self._canvas[: size[1], : size[0]]
+        # Averaging over areas keeps small faces that sampling would break up.
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        cv2.resize(pixels, size, dst=shrunk, interpolation=interpolation)
+        self._canvas[size[1] :].fill(0)
+        self._canvas[: size[1], size[0] :].fill(0)
+        return scale
+
+    def _decode(self, outputs: Mapping[str, Float32Array], stride: int) -> Float32Array:
+        """Return (n, 15) box, landmarks and score of the cells above threshold, canvas pixels."""
+        both = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0]
+        (chosen,) = np.nonzero(both >= self._score_threshold**2)
+        cells = self._cells[stride][chosen]
+        box, points = outputs[f"bbox_{stride}"][0, chosen], outputs[f"kps_{stride}"][0, chosen]
+        rows = np.empty((len(chosen), 15), np.float32)
+        centre, size = cells + box[:, :2], np.exp(np.minimum(box[:, 2:], _LONGEST_SIDE_LOG))
+        rows[:, 0:2], rows[:, 2:4] = (centre - size / 2) * stride, size * stride
+        rows[:, 4:14] = (points + np.tile(cells, 5)) * stride
+        rows[:, 14] = np.sqrt(both[chosen])
+        return rows
+
+
+def expected_outputs(width: int, height: int) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every output of a detector for pictures of this size in pixels."""
+    return {
+        f"{head}_{stride}": (1, (width // stride) * (height // stride), channels)
+        for head, channels in _CHANNELS.items()
+        for stride in STRIDES
+    }
+
+
+def suppress(
+    boxes: Float32Array, scores: npt.NDArray[np.floating], overlap_threshold: float, limit: int
+) -> list[int]:
+    """Return indices of the best boxes, best first, leaving out those that overlap a better one.
+
+    Args:
+        boxes: (n, 4) left, top, width, height.
+        scores: (n,).
+        overlap_threshold: greatest intersection over union of two boxes that are both kept.
+        limit: most indices returned.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(order) and len(kept) < limit:
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        order = rest[_overlap(boxes[best], boxes[rest]) <= overlap_threshold]
+    return kept
+
+
+def _overlap(box: Float32Array, others: Float32Array) -> Float32Array:
+    """Return intersection over union (n,) of one box with each of `others` (n, 4)."""
+    near = np.maximum(box[:2], others[:, :2])
+    far = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
+    shared: Float32Array = np.prod(np.clip(far - near, 0, None), axis=1)
+    union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
+    return shared / np.maximum(union, np.float32(1e-6))
+
+
+def _cells(columns: int, rows: int) -> Float32Array:
+    """Return (rows * columns, 2) column and row of each cell, in the order of the outputs."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    return np.stack([column, row], axis=1).astype(np.float32)
+
+
+def _face(row: Float32Array, scale: float) -> Face:
+    box = (row[:4] / scale).astype(np.float32)
+    landmarks = (row[4:14].reshape(5, 2) / scale).astype(np.float32)
+    return Face(box, landmarks, min(1.0, math.fabs(float(row[14]))))

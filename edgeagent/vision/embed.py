@@ -1,0 +1,61 @@
+"""From a chip to a template."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeagent.errors import ModelError
+from edgeagent.vision.runtime import Network
+from edgeagent.vision.types import Chip, Float32Array, Template
+
+OUTPUT = "template"
+
+
+class Embedder:
+    """Runs the embedding network."""
+
+    def __init__(self, network: Network) -> None:
+        """Take over `network`; its one output is `template` (1, d).
+
+        Raises:
+            ModelError: the network has other outputs.
+        """
+        shape = network.spec.outputs.get(OUTPUT)
+        if shape is None or len(shape) != 2 or shape[0] != 1:
+            raise ModelError(
+                f"expected one output {OUTPUT!r} of shape (1, d), got {dict(network.spec.outputs)}",
+                where=network.spec.name,
+                next_step="Install a model pack whose embedder fits.",
+            )
+        self._network = network
+        self.dimensions = shape[1]
+
+    def embed(self, chip: Chip, out: Float32Array | None = None) -> Template:
+        """Return the template of a chip.
+
+        Args:
+            chip: aligned face.
+            out: (d,) float32 array to write the template to; a new one if absent.
+
+        Raises:
+            ModelError: the network gave no direction at all, which a sound one never does.
+        """
+        raw = self._network.run(chip.pixels)[OUTPUT][0]
+        length = float(np.linalg.norm(raw))
+        if not np.isfinite(length) or length < 1e-6:
+            raise ModelError(
+                "the embedder gave an empty template",
+                where=self._network.spec.name,
+                next_step="Run the self-test; reinstall the model pack if it fails.",
+            )
+        vector = np.empty(self.dimensions, np.float32) if out is None else out
+        np.divide(raw, np.float32(length), out=vector)
+        return Template(vector)
+
+    def wipe(self) -> None:
+        """Overwrite the chip and template that the network still holds (R1)."""
+        self._network.wipe()
+
+    def scrub(self) -> None:
+        """As `wipe`, and replace the activations between layers as well, at the cost of one run (R1)."""
+        self._network.scrub()

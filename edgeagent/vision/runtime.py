@@ -1,0 +1,185 @@
+"""One neural network, run by LiteRT on the CPU.
+
+LiteRT is tried first; `tflite_runtime`, which some boards still carry, second. Both speak to the same
+interpreter, so everything above this module is the same on either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeagent.errors import ModelError
+from edgeagent.vision.types import Float32Array, UInt8Image
+
+_RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+"""Import name and distribution name of each runtime, in order of preference."""
+
+_DELEGATE = "DELEGATE"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """What a network must look like to be used.
+
+    Attributes:
+        name: file or role, for messages.
+        height, width: size of the picture it takes, in pixels.
+        mean, scale: the network takes `(pixel - mean) * scale`; see `Network` for int8 inputs.
+        outputs: shape of each named output.
+    """
+
+    name: str
+    height: int
+    width: int
+    mean: float
+    scale: float
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+class Network:
+    """A loaded network with one picture as input and named float32 outputs.
+
+    An int8 input is filled with `pixel - 128`, one operation without rounding; the tensor's own
+    quantisation must then say the same as `mean` and `scale`. A float32 input is filled with
+    `(pixel - mean) * scale`.
+
+    What can be overwritten from Python (R1): the input tensor, the output tensors and this object's
+    copies of the outputs; `wipe` does that. Activations between layers lie in memory that only the
+    runtime can reach; `scrub` replaces them with those of a blank picture by running it.
+    """
+
+    def __init__(self, model: bytes, spec: NetworkSpec, *, num_threads: int) -> None:
+        """Load `model`, the bytes of a .tflite file.
+
+        Raises:
+            ModelError: no runtime is installed, the bytes are no model, or it does not fit `spec`.
+        """
+        module, self.runtime = _import_runtime()
+        self.spec = spec
+        try:
+            self._interpreter = module.Interpreter(model_content=model, num_threads=num_threads)
+            self._interpreter.allocate_tensors()
+            signature = self._interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            raise _unusable(spec, "the runtime cannot load this model") from error
+        self._input = _checked_input(signature.get_input_details(), spec)
+        self._output_tensors = _checked_outputs(signature.get_output_details(), spec)
+        self._is_int8 = self._tensor(self._input).dtype == np.int8
+        self._results = {name: np.zeros(shape, np.float32) for name, shape in spec.outputs.items()}
+
+    def run(self, pixels: UInt8Image) -> Mapping[str, Float32Array]:
+        """Run the network on one picture (height, width, 3) uint8 BGR.
+
+        Returns:
+            Outputs by name. The arrays belong to this object and are overwritten by the next `run`.
+
+        Raises:
+            ValueError: the picture has another shape or type than the network takes.
+        """
+        expected = (self.spec.height, self.spec.width, 3)
+        if pixels.shape != expected or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"{self.spec.name}: expected {expected} uint8, got {pixels.shape} {pixels.dtype}"
+            )
+        self._fill_input(pixels)
+        self._interpreter.invoke()
+        for name, index in self._output_tensors.items():
+            np.copyto(self._results[name], self._tensor(index))
+        return self._results
+
+    def wipe(self) -> None:
+        """Overwrite the input, the outputs and this object's copies of them with zeros (R1)."""
+        for index in (self._input, *self._output_tensors.values()):
+            self._tensor(index).fill(0)
+        for result in self._results.values():
+            result.fill(0)
+
+    def scrub(self) -> None:
+        """Run a blank picture, so that the layers between hold nobody's face, then wipe (R1).
+
+        Costs one inference: meant for the end of capture, not for every frame.
+        """
+        self._tensor(self._input).fill(0)
+        self._interpreter.invoke()
+        self.wipe()
+
+    def delegated_ops(self) -> int:
+        """Return how many of the model's operators XNNPACK has taken over.
+
+        The runtime replaces each run of operators by a node named DELEGATE and still lists the
+        replaced ones. They are found by walking from such a node's outputs back to its inputs.
+        """
+        nodes = self._interpreter._get_ops_details()
+        makers = {int(out): node for node in nodes if node["op_name"] != _DELEGATE for out in node["outputs"]}
+        taken: set[int] = set()
+        for delegate in (node for node in nodes if node["op_name"] == _DELEGATE):
+            given = {int(tensor) for tensor in delegate["inputs"]}
+            pending = [int(tensor) for tensor in delegate["outputs"]]
+            while pending:
+                node = makers.get(pending.pop())
+                if node is not None and node["index"] not in taken:
+                    taken.add(node["index"])
+                    pending += [int(tensor) for tensor in node["inputs"] if int(tensor) not in given]
+        return len(taken)
+
+    def _fill_input(self, pixels: UInt8Image) -> None:
+        target = self._tensor(self._input)[0]
+        if self._is_int8:
+            np.bitwise_xor(pixels, np.uint8(0x80), out=target.view(np.uint8))
+        else:
+            np.subtract(pixels, np.float32(self.spec.mean), out=target)
+            np.multiply(target, np.float32(self.spec.scale), out=target)
+
+    def _tensor(self, index: int) -> Any:
+        """Return a view of the runtime's memory; never to be kept over an invocation."""
+        return self._interpreter.tensor(index)()
+
+
+def _import_runtime() -> tuple[Any, str]:
+    for module, distribution in _RUNTIMES:
+        try:
+            interpreter = importlib.import_module(f"{module}.interpreter")
+        except ImportError:
+            continue
+        return interpreter, f"{distribution} {importlib.metadata.version(distribution)}"
+    raise ModelError(
+        "no neural network runtime is installed",
+        where="ai_edge_litert",
+        next_step="Install ai-edge-litert, or tflite-runtime on boards without it.",
+    )
+
+
+def _unusable(spec: NetworkSpec, what: str) -> ModelError:
+    return ModelError(what, where=spec.name, next_step="Install a model pack made for this version of edgeagent.")
+
+
+def _checked_input(details: Mapping[str, Any], spec: NetworkSpec) -> int:
+    expected = (1, spec.height, spec.width, 3)
+    shapes = [tuple(int(side) for side in entry["shape"]) for entry in details.values()]
+    if shapes != [expected]:
+        raise _unusable(spec, f"expected one input {expected}, got {shapes}")
+    (entry,) = details.values()
+    if entry["dtype"] == np.int8:
+        # (pixel - mean) * scale must come out as the stored integer pixel - 128.
+        scale, zero_point = entry["quantization"]
+        if not np.isclose(scale, spec.scale, rtol=1e-4) or zero_point != round(spec.mean) - 128:
+            raise _unusable(spec, f"input quantisation {scale:g}, {zero_point} does not fit mean and scale")
+    elif entry["dtype"] != np.float32:
+        raise _unusable(spec, f"expected an int8 or float32 input, got {np.dtype(entry['dtype'])}")
+    return int(entry["index"])
+
+
+def _checked_outputs(details: Mapping[str, Any], spec: NetworkSpec) -> dict[str, int]:
+    actual = {name: tuple(int(side) for side in entry["shape"]) for name, entry in details.items()}
+    if actual != dict(spec.outputs):
+        raise _unusable(spec, f"expected outputs {dict(spec.outputs)}, got {actual}")
+    wrong = [name for name, entry in details.items() if entry["dtype"] != np.float32]
+    if wrong:
+        raise _unusable(spec, f"expected float32 outputs, but {', '.join(wrong)} differ")
+    return {name: int(entry["index"]) for name, entry in details.items()}
