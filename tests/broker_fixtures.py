@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from edgeagent.demo.broker import Kind, find_mosquitto, start_broker
-from tests.broker_tools import Broker
+from edgeagent.demo.broker import Kind, start_broker
+from tests.broker_tools import Broker, require
 
 
 def _run(folder: Path, kind: Kind) -> Iterator[Broker]:
@@ -20,14 +19,6 @@ def _run(folder: Path, kind: Kind) -> Iterator[Broker]:
         running.thaw()
         broker.close_links()
     assert running.pid is None
-
-
-def require(kind: Kind) -> None:
-    """Skip the test, naming what is missing."""
-    if kind == "mosquitto" and find_mosquitto() is None:
-        pytest.skip("mosquitto is not installed")
-    if kind == "amqtt" and importlib.util.find_spec("amqtt") is None:
-        pytest.skip("amqtt is not installed (extra `demo`)")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import queue
 import random
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, LinkSettings, Subscription, Will
-from edgeagent.demo.broker import RunningBroker
+from edgeagent.demo.broker import Kind, RunningBroker, find_mosquitto
 from edgeagent.system.certificates import Certificate
 
 CONTROL_ROOM = "control-room"
@@ -96,3 +97,11 @@ def receive(link: MqttLink, seconds: float = 3.0) -> Incoming:
         return link.inbox.get(timeout=seconds)
     except queue.Empty:
         pytest.fail(f"nothing arrived within {seconds} s; {link.counts}; last error: {link.last_error}")
+
+
+def require(kind: Kind) -> None:
+    """Skip the test, naming what is missing."""
+    if kind == "mosquitto" and find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
+    if kind == "amqtt" and importlib.util.find_spec("amqtt") is None:
+        pytest.skip("amqtt is not installed (extra `demo`)")

@@ -19,6 +19,7 @@ from paho.mqtt.client import Client
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
 from edgeagent.alerts.topics import Topics, every_unit
+from edgeagent.demo.mosquitto_conf import LEASE_DESK
 from edgeagent.errors import BrokerError, ConfigError, KeyFileError
 from edgeagent.system.certificates import issue, make_authority
 from tests.broker_tools import CONTROL_ROOM, Broker, receive, wait_for
@@ -74,6 +75,13 @@ def test_a_polite_close_publishes_the_last_word_and_no_will(any_broker: Broker) 
     assert desk.inbox.empty(), "the broker published the will although we said goodbye"
     assert not unit.running
     assert not unit.connected
+
+
+def test_without_a_last_word_the_will_speaks(any_broker: Broker) -> None:
+    desk = any_broker.connected_link(CONTROL_ROOM, Subscription(UNIT.state, accept_retained=True))
+    unit = any_broker.connected_link("unit-a", will=Will(UNIT.state, b"lost"), max_payload_bytes=100)
+    assert not unit.close((UNIT.state, b"x" * 101, True), timeout_s=4.0)
+    assert receive(desk).payload == b"lost"
 
 
 def test_birth_is_published_on_every_connection(any_broker: Broker) -> None:
@@ -201,12 +209,12 @@ def test_a_client_without_a_certificate_is_refused(any_broker: Broker) -> None:
         socket.create_connection(address, 3.0) as plain,
         context.wrap_socket(plain, server_hostname=address[0]) as secure,
     ):
-        secure.sendall(b"\x10\x13\x00\x04MQTT\x04\x02\x00\x05\x00\x07unit-xy")
-        assert not _answered(secure)
+        assert not _answer_to(secure, b"\x10\x13\x00\x04MQTT\x04\x02\x00\x05\x00\x07unit-xy")
 
 
-def _answered(secure: ssl.SSLSocket) -> bytes:
+def _answer_to(secure: ssl.SSLSocket, packet: bytes) -> bytes:
     try:
+        secure.sendall(packet)
         return secure.recv(4)
     except (ssl.SSLError, ConnectionError):
         return b""
@@ -231,8 +239,10 @@ def test_an_unreachable_broker_is_named(mosquitto: Broker, changes: dict[str, An
 
 def test_nobody_can_throw_another_out_by_taking_its_name(any_broker: Broker) -> None:
     victim = any_broker.connected_link("unit-b")
-    any_broker.link("unit-a", client_id="unit-b")
+    impostor = any_broker.link("unit-a", client_id="unit-b")
     time.sleep(0.5)
+    # Mosquitto lets it in under its own name; amqtt cannot, and does not let it in.
+    assert impostor.connected == (any_broker.running.kind == "mosquitto")
     assert (victim.connected, victim.counts.connections) == (True, 1)
 
 
@@ -263,9 +273,18 @@ def test_a_unit_cannot_speak_for_another_or_for_the_desk(any_broker: Broker, top
         assert "does not authorise" in str(unit.last_error)
 
 
+def test_the_control_room_cannot_hold_the_lease(any_broker: Broker) -> None:  # R16
+    unit = any_broker.connected_link("unit-a", UNIT.lease, UNIT.receipt)
+    desk = any_broker.connected_link(CONTROL_ROOM)
+    desk.publish(UNIT.lease, b"not its own to give")
+    desk.publish(UNIT.receipt, b"receipt")
+    assert receive(unit).payload == b"receipt"
+    assert unit.inbox.empty()
+
+
 def test_a_unit_hears_nothing_of_another(any_broker: Broker) -> None:
     unit = any_broker.link("unit-a", OTHER.lease)
-    desk = any_broker.connected_link(CONTROL_ROOM)
+    desk = any_broker.connected_link(LEASE_DESK)
     wait_for(lambda: unit.connected, 1.0)
     desk.publish(OTHER.lease, b"for b")
     assert wait_for(lambda: desk.counts.acknowledged == 1)
@@ -289,7 +308,7 @@ def test_bench_and_live_do_not_meet(mosquitto: Broker) -> None:  # R33
 
 
 def test_a_retained_lease_is_refused(any_broker: Broker) -> None:  # R16
-    desk = any_broker.connected_link(CONTROL_ROOM)
+    desk = any_broker.connected_link(LEASE_DESK)
     desk.publish(UNIT.lease, b"stale", retain=True)
     assert wait_for(lambda: desk.counts.acknowledged == 1)
     unit = any_broker.connected_link("unit-a", UNIT.lease)
@@ -300,7 +319,7 @@ def test_a_retained_lease_is_refused(any_broker: Broker) -> None:  # R16
 
 def test_a_lease_marked_retained_is_refused_even_while_we_listen(mosquitto: Broker) -> None:  # R16
     unit = mosquitto.connected_link("unit-a", UNIT.lease)
-    desk = mosquitto.connected_link(CONTROL_ROOM)
+    desk = mosquitto.connected_link(LEASE_DESK)
     desk.publish(UNIT.lease, b"to be kept", retain=True)
     assert wait_for(lambda: unit.counts.retained_refused == 1)
     assert unit.inbox.empty()

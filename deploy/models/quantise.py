@@ -1,4 +1,4 @@
-"""Static int8 of a float model, by ranges measured beforehand: arithmetic only, so the same bytes anywhere."""
+"""Static int8 of a float model by ranges measured beforehand: arithmetic only, the same bytes anywhere."""
 
 from __future__ import annotations
 

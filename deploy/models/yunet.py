@@ -32,8 +32,9 @@ class _Conversion:
     def shape(self, value: str) -> tuple[int, ...]:
         return self.graph.shapes[self.index[value]]
 
-    def emit(self, node: onnx.NodeProto, code: int, inputs: list[int], shape: tuple[int, ...],
-             options: Any = None) -> None:
+    def emit(
+        self, node: onnx.NodeProto, code: int, inputs: list[int], shape: tuple[int, ...], options: Any = None
+    ) -> None:
         self.index[node.output[0]] = self.graph.add(code, inputs, node.output[0], shape, options)
 
 

@@ -18,7 +18,7 @@ from edgeagent.safeguards.authority import Authority, Grant, Kind, authority_all
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.sources import source_allowed
-from edgeagent.safeguards.watchlist import Entry, only_test_subjects, watchlist_allows
+from edgeagent.safeguards.watchlist import Entry, only_test_subjects, watchlist_allows, within_list
 from edgeagent.system.files import read_bounded
 from edgeagent.vision.match import Gallery
 
@@ -80,6 +80,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
         )
     # 3. The watchlist is the one named, and may be used; its body is still closed.
     sealed = _sealed_watchlist(unit, authority, now)
+    grant = within_list(grant, sealed.manifest)
     # 4. Threshold and certificate. 5. The source fits the kind of authority.
     threshold_allowed(authority, _certificate(unit, now), entries=sealed.manifest.entries)
     source_allowed(

@@ -40,7 +40,7 @@ def source_for(scheme: str, target: str, width: int, height: int, fps: int) -> S
     if scheme == "scene":
         from edgeagent.capture.scene import SceneSource
 
-        return SceneSource(target, fps=fps)
+        return SceneSource(target)
     if scheme == "pictures":
         from edgeagent.capture.pictures import PicturesSource
 
@@ -74,13 +74,11 @@ def _serve(source: Source, slot: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, FIRST_FRAME_WITHIN_S)
     source.open()
-    sequence = 0
     while os.read(sys.stdin.fileno(), 1) == WANT_FRAME:
-        height, width = source.read(slot)
+        taken = source.read(slot)
         captured_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        os.write(sys.stdout.fileno(), Reply(Status.FRAME, height, width, sequence, captured_ns).pack())
+        os.write(sys.stdout.fileno(), Reply(Status.FRAME, *taken, captured_ns).pack())
         signal.setitimer(signal.ITIMER_REAL, ASKED_AGAIN_WITHIN_S)
-        sequence += 1
 
 
 if __name__ == "__main__":

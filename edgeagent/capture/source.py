@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from edgeagent.capture.protocol import Status
 from edgeagent.vision.types import UInt8Image
+
+
+class Taken(NamedTuple):
+    """A frame in the slot: its size in pixels, and its number since the source was opened."""
+
+    height: int
+    width: int
+    sequence: int
 
 
 class SourceFailed(Exception):  # noqa: N818 - crosses no module border but the child's
@@ -30,8 +38,8 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, into: UInt8Image) -> tuple[int, int]:
-        """Write the newest frame, (H, W, 3) uint8 BGR row by row, to the flat array `into`; return H, W.
+    def read(self, into: UInt8Image) -> Taken:
+        """Write the newest frame, (H, W, 3) uint8 BGR row by row, to the flat array `into`.
 
         Raises:
             SourceFailed: the source is gone, ended, or gives frames that do not fit.
@@ -55,8 +63,8 @@ def status_of(error: OSError) -> Status:
     }.get(error.errno or 0, Status.UNSUITABLE)
 
 
-def put(picture: UInt8Image, into: UInt8Image) -> tuple[int, int]:
-    """Write a (H, W, 3) picture to the flat array; its height and width.
+def put(picture: UInt8Image, into: UInt8Image, sequence: int) -> Taken:
+    """Write a (H, W, 3) picture to the flat array.
 
     Raises:
         SourceFailed: not a colour picture, or too large for the slot.
@@ -64,4 +72,4 @@ def put(picture: UInt8Image, into: UInt8Image) -> tuple[int, int]:
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.size > into.size:
         raise SourceFailed(Status.UNSUITABLE)
     np.copyto(into[: picture.size].reshape(picture.shape), picture)
-    return picture.shape[0], picture.shape[1]
+    return Taken(picture.shape[0], picture.shape[1], sequence)

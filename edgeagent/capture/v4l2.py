@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edgeagent.capture.protocol import Status
-from edgeagent.capture.source import SourceFailed, put, status_of
+from edgeagent.capture.source import SourceFailed, Taken, put, status_of
 from edgeagent.vision.types import UInt8Image
 
 
@@ -22,6 +22,7 @@ class V4l2Source:
         self._fps = fps
         self._capture: cv2.VideoCapture | None = None
         self._decoded: UInt8Image | None = None
+        self._frames = 0
 
     def open(self) -> None:
         """Open the device.
@@ -45,7 +46,7 @@ class V4l2Source:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._capture = capture
 
-    def read(self, into: UInt8Image) -> tuple[int, int]:
+    def read(self, into: UInt8Image) -> Taken:
         """Put the newest frame into the slot.
 
         Raises:
@@ -57,9 +58,10 @@ class V4l2Source:
         if not good or frame is None:
             raise SourceFailed(Status.GONE)
         self._decoded = np.asarray(frame, np.uint8)
-        size = put(self._decoded, into)
+        taken = put(self._decoded, into, self._frames)
+        self._frames += 1
         self._decoded.fill(0)  # R1
-        return size
+        return taken
 
     def close(self) -> None:
         """Close the device."""

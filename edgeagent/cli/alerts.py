@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,14 @@ from edgeagent.safeguards.instant import Instant
 from edgeagent.system.clock import SystemClock
 
 
+@dataclass(frozen=True, slots=True)
+class Show:
+    """How to show an alert."""
+
+    as_json: bool
+    crops: bool
+
+
 @click.group()
 def alerts() -> None:
     """Receive alerts in the control room."""
@@ -34,8 +44,9 @@ def alerts() -> None:
 @alerts.command()
 @config_option("desk.toml")
 @click.option("--bench", is_flag=True, help="Watch bench units rather than live ones.")
+@click.option("--crops", is_flag=True, help="With --json, the opened crops too (JPEG, base64).")
 @json_option
-def watch(config: Path, bench: bool, as_json: bool) -> None:
+def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
     """Verify, open and show each alert, commit it, and send its receipt, until interrupted (Ctrl-C).
 
     A match is a reason to look, never to act: an operator decides, then an officer decides again.
@@ -47,12 +58,12 @@ def watch(config: Path, bench: bool, as_json: bool) -> None:
         Subscription(every_unit("state", bench=bench), accept_retained=True),
     ]
     with Receiver(desk.path(desk.desk.data), identity, trust) as receiver:
-        link = desk_link(desk, "alerts", subscriptions)
+        link = desk_link(desk, subscriptions)
         click.echo(f"watching {'bench' if bench else 'live'} units; Ctrl-C ends", err=True)
         try:
             seen: dict[str, str] = {}
             for message in messages(link, forever=True):
-                _take(message, receiver, trust, link, seen, as_json)
+                _take(message, receiver, trust, link, seen, Show(as_json, crops))
         finally:
             link.close(None, timeout_s=2.0)
 
@@ -63,19 +74,19 @@ def _take(
     trust: TrustStore,
     link: MqttLink,
     seen: dict[str, str],
-    as_json: bool,
+    show: Show,
 ) -> None:
     now = SystemClock().now()
     try:
         if message.topic.endswith("/state"):
-            _show_state(read_state(message.topic, message.payload, trust, now), seen, as_json)
+            _show_state(read_state(message.topic, message.payload, trust, now), seen, show.as_json)
             return
         arrival = receiver.take(message.topic, message.payload, now)
         link.publish(arrival.receipt_topic, arrival.receipt)
     except (DocumentError, BrokerError) as refusal:
         click.echo(f"{message.topic}: {refusal}", err=True)
         return
-    _show_alert(arrival, now, as_json)
+    _show_alert(arrival, now, show)
 
 
 def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:
@@ -91,12 +102,18 @@ def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _show_alert(arrival: Arrival, now: Instant, as_json: bool) -> None:
+def _show_alert(arrival: Arrival, now: Instant, show: Show) -> None:
     alert = arrival.alert
     delay_ms = (now.wall - alert.captured_at).total_seconds() * 1000
-    if as_json:
+    if show.as_json:
         said: dict[str, Any] = alert.model_dump(mode="json", exclude={"crop"})
-        extra = {"event": "alert", "first": arrival.first, "capture_to_alert_ms": round(delay_ms, 1)}
+        extra: dict[str, Any] = {
+            "event": "alert",
+            "first": arrival.first,
+            "capture_to_alert_ms": round(delay_ms, 1),
+        }
+        if show.crops:
+            extra["crop_jpeg"] = base64.b64encode(arrival.crop).decode()
         click.echo(json.dumps({**extra, **said}))
     elif arrival.first:
         mark = "BENCH TEST, NOT A PERSON OF INTEREST  " if alert.kind == "bench" else ""

@@ -8,25 +8,26 @@ from collections.abc import Sequence
 
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription
-from edgeagent.config import BrokerSection, DeskConfig
+from edgeagent.config import DeskConfig
 
 
-def link_settings(broker: BrokerSection, config: DeskConfig, client_id: str) -> LinkSettings:
-    """How the desk reaches the broker."""
+def _settings(config: DeskConfig) -> LinkSettings:
+    """How the desk reaches the broker, under the name of its certificate."""
+    broker = config.broker
     return LinkSettings(
         host=broker.host,
         port=broker.port,
-        client_id=client_id,
+        client_id=config.desk.name,
         ca_file=config.path(broker.ca),
         cert_file=config.path(broker.certificate),
         key_file=config.path(broker.key),
     )
 
 
-def desk_link(config: DeskConfig, purpose: str, subscriptions: Sequence[Subscription]) -> MqttLink:
-    """A link of the control room, started; `purpose` keeps two of its programs apart at the broker."""
+def desk_link(config: DeskConfig, subscriptions: Sequence[Subscription]) -> MqttLink:
+    """A link of the control room, started."""
     link = MqttLink(
-        link_settings(config.broker, config, f"{config.desk.name}-{purpose}"),
+        _settings(config),
         subscriptions=subscriptions,
         will=None,
         on_connected=lambda: None,

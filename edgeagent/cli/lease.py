@@ -47,7 +47,7 @@ def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bo
     holder = LeaseHolder(
         desk_identity(desk), configured_trust(desk.trust, desk.file), deployment, officers, seconds
     )
-    link = desk_link(desk, "lease", [Subscription(every_unit("state", bench=bench), accept_retained=True)])
+    link = desk_link(desk, [Subscription(every_unit("state", bench=bench), accept_retained=True)])
     click.echo(f"holding the lease of {deployment}, {officers} officers; Ctrl-C releases", err=True)
     try:
         for message in messages(link, forever=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -9,20 +10,42 @@ from collections.abc import Sequence
 import click
 
 from edgeagent import __version__
-from edgeagent.cli.alerts import alerts
-from edgeagent.cli.authority import authority
-from edgeagent.cli.demo import demo
-from edgeagent.cli.keys import keys
-from edgeagent.cli.lease import lease
-from edgeagent.cli.unit import doctor, run, validate_config
-from edgeagent.cli.watchlist import watchlist
 from edgeagent.errors import EdgeAgentError
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMMANDS = {
+    "alerts": "edgeagent.cli.alerts",
+    "authority": "edgeagent.cli.authority",
+    "demo": "edgeagent.cli.demo",
+    "doctor": "edgeagent.cli.unit",
+    "keys": "edgeagent.cli.keys",
+    "lease": "edgeagent.cli.lease",
+    "run": "edgeagent.cli.unit",
+    "validate-config": "edgeagent.cli.unit",
+    "watchlist": "edgeagent.cli.watchlist",
+}
+
+
+class _OnDemand(click.Group):
+    """A group whose commands are imported when they are named: making a key must not load a network."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(
+    cls=_OnDemand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="edgeagent")
 def edgeagent() -> None:
     """Live facial recognition on a camera appliance, within limits that the program itself enforces.
@@ -35,10 +58,6 @@ def edgeagent() -> None:
     At the desk       keys, watchlist, authority
     Control room      lease, alerts
     """
-
-
-for _command in (alerts, authority, demo, doctor, keys, lease, run, validate_config, watchlist):
-    edgeagent.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Presence, UnitState
 from edgeagent.documents.table import LEASE, STATE, sign, verify
 from edgeagent.documents.trust import TrustStore
-from edgeagent.errors import DocumentError
+from edgeagent.errors import ConfigError, DocumentError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.lease import Lease
 
@@ -57,7 +57,7 @@ class LeaseHolder:
             return None
         self._answered[state.unit] = state.challenge
         lease = self._lease(state, now, self.duration_s)
-        return Answer(Topics(state.unit, bench=split_topic(topic)[0].bench).lease, lease, state)
+        return Answer(unit_topics(topic).lease, lease, state)
 
     def _lease(self, state: UnitState, now: Instant, duration_s: float) -> bytes:
         # Sequences start at the watch's own wall clock, so a later watch is above an earlier one.
@@ -76,6 +76,18 @@ class LeaseHolder:
         return wrap("lease", token, identifier=identifier, source=self.identity.name, time=now.wall)
 
 
+def unit_topics(topic: str) -> Topics:
+    """The topics of the unit on whose topic a message came.
+
+    Raises:
+        DocumentError: not a unit's topic; whoever may publish could send one, so it must not end a watch.
+    """
+    try:
+        return split_topic(topic)[0]
+    except ConfigError as cause:
+        raise DocumentError("came on no unit's topic", where="topic", next_step=cause.next_step) from cause
+
+
 def read_state(topic: str, message: bytes, trust: TrustStore, now: Instant) -> UnitState:
     """A unit's verified state.
 
@@ -86,7 +98,7 @@ def read_state(topic: str, message: bytes, trust: TrustStore, now: Instant) -> U
         raise DocumentError("is too long", where="state", next_step="find out who sent it")
     verified = verify(STATE, unwrap(message, "state"), trust, now)
     state = verified.body
-    topics, _ = split_topic(topic)
+    topics = unit_topics(topic)
     if not state.unit == topics.unit == verified.signers[0].name:
         raise DocumentError(
             "is not of the unit on whose topic it came", where="state", next_step="find out why"

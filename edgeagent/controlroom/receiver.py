@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from edgeagent.alerts.envelope import OVERHEAD, unwrap, wrap
-from edgeagent.alerts.topics import Topics, split_topic
+from edgeagent.alerts.topics import Topics
+from edgeagent.controlroom.lease_holder import unit_topics
 from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Alert, Receipt
@@ -27,7 +28,8 @@ CLOCK_SKEW_S = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS received (
-    alert TEXT PRIMARY KEY, unit TEXT NOT NULL, deployment TEXT NOT NULL, received_at TEXT NOT NULL
+    alert TEXT NOT NULL, unit TEXT NOT NULL, deployment TEXT NOT NULL, received_at TEXT NOT NULL,
+    PRIMARY KEY (unit, alert)
 ) WITHOUT ROWID
 """
 
@@ -87,7 +89,7 @@ class Receiver:
             raise DocumentError("is too long", where="alert", next_step="find out who sent it")
         verified = verify(ALERT, unwrap(message, "alert"), self._trust, now)
         alert = verified.body
-        topics, _ = split_topic(topic)
+        topics = unit_topics(topic)
         if not alert.unit == topics.unit == verified.signers[0].name:
             raise DocumentError(
                 "is not of the unit on whose topic it came", where="alert", next_step="find out why"

@@ -21,7 +21,7 @@ from amqtt.session import Session
 from paho.mqtt.client import topic_matches_sub
 
 from edgeagent.alerts.topics import BENCH_PREFIX, FROM_UNIT, LIVE_PREFIX, TO_UNIT
-from edgeagent.demo.mosquitto_conf import CONTROL_ROOM
+from edgeagent.demo.mosquitto_conf import DESKS
 
 _LISTENER = "tls"
 _MQTT_311 = 4
@@ -31,9 +31,9 @@ _WRONG_PROTOCOL = b"\x20\x02\x00\x01"  # CONNACK: unacceptable protocol version
 
 def allowed(name: str, topic: str, *, write: bool) -> bool:
     """Whether the holder of certificate `name` may write to `topic`, or read the topic or filter."""
-    desk = name == CONTROL_ROOM
-    kinds = TO_UNIT if desk == write else FROM_UNIT
-    who = "+" if desk else name
+    reads, writes = DESKS.get(name, (TO_UNIT, FROM_UNIT))
+    who = "+" if name in DESKS else name
+    kinds = writes if write else reads
     grants = [f"{prefix}/{who}/{kind}" for prefix in (LIVE_PREFIX, BENCH_PREFIX) for kind in kinds]
     return any(topic == grant or topic_matches_sub(grant, topic) for grant in grants)
 

@@ -8,6 +8,13 @@ from edgeagent.alerts.topics import BENCH_PREFIX, FROM_UNIT, LIVE_PREFIX, TO_UNI
 from edgeagent.system.certificates import Certificate
 
 CONTROL_ROOM = "control-room"
+LEASE_DESK = "lease-desk"
+"""Who holds the officers' lease; apart from the control room, so that neither can do the other's work."""
+DESKS = {
+    CONTROL_ROOM: (("alert", "state", "health"), ("receipt", "revocation")),
+    LEASE_DESK: (("state",), ("lease",)),
+}
+"""What each desk may read, and write, of every unit."""
 
 
 def configuration(port: int, server: Certificate, acl_file: Path, *, max_message: int, as_root: bool) -> str:
@@ -42,11 +49,13 @@ def configuration(port: int, server: Certificate, acl_file: Path, *, max_message
 
 
 def access_list() -> str:
-    """Each unit speaks and listens under its own name only; the desk does the reverse for all."""
-    lines = [f"user {CONTROL_ROOM}"]
-    for prefix in (LIVE_PREFIX, BENCH_PREFIX):
-        lines += [f"topic read {prefix}/+/{last}" for last in FROM_UNIT]
-        lines += [f"topic write {prefix}/+/{last}" for last in TO_UNIT]
+    """Each unit speaks and listens under its own name only; the two desks do their part for all units."""
+    lines: list[str] = []
+    for desk, (reads, writes) in DESKS.items():
+        lines.append(f"user {desk}")
+        for prefix in (LIVE_PREFIX, BENCH_PREFIX):
+            lines += [f"topic read {prefix}/+/{last}" for last in reads]
+            lines += [f"topic write {prefix}/+/{last}" for last in writes]
     for prefix in (LIVE_PREFIX, BENCH_PREFIX):
         lines += [f"pattern write {prefix}/%u/{last}" for last in FROM_UNIT]
         lines += [f"pattern read {prefix}/%u/{last}" for last in TO_UNIT]

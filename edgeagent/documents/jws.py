@@ -43,8 +43,8 @@ def unbase64url(text: str | bytes) -> bytes:
     Raises:
         DocumentError: not base64url.
     """
-    raw = text.encode() if isinstance(text, str) else text
     try:
+        raw = text.encode() if isinstance(text, str) else text
         return base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as cause:
         raise DocumentError("is not base64url", next_step="copy the document again") from cause
@@ -101,12 +101,19 @@ def verify_compact(token: bytes, typ: str, key_of: KeyOf, *, limit: int) -> Sign
     if not isinstance(kid, str) or len(kid) != 43:
         raise DocumentError("names no key", next_step="have it signed with edgeagent")
     try:
-        verified = jws.deserialize_compact(token, key_of(kid), algorithms=[ALGORITHM])
+        verified = jws.deserialize_compact(token, key_of(kid), registry=_registry(limit))
     except (JoseError, ValueError) as cause:
         raise DocumentError(
             "was altered, or signed with another key", next_step="ask for the document again"
         ) from cause
     return Signed(verified.payload, (kid,))
+
+
+def _registry(limit: int) -> jws.JWSRegistry:
+    """The one algorithm; the library's own limit (128 kB) would refuse a large trust store as altered."""
+    registry = jws.JWSRegistry(algorithms=[ALGORITHM])
+    registry.max_payload_length = limit
+    return registry
 
 
 def sign_general(payload: bytes, typ: str, *keys: OKPKey) -> bytes:

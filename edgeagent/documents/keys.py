@@ -14,7 +14,7 @@ from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc.jwk import OKPKey
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from edgeagent.documents.jws import base64url, unbase64url
 from edgeagent.errors import DocumentError, KeyFileError
@@ -23,7 +23,8 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded, write_atomic
 
 KEY_FILE_LIMIT = 4096
-Octets32 = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+# The last character carries four bits only: any other is a second spelling of the same key.
+Octets32 = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 
 
 class Role(StrEnum):
@@ -71,8 +72,15 @@ class Identity:
 
 
 def public_signing_key(x: str) -> OKPKey:
-    """The Ed25519 public key with these octets (base64url)."""
-    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
+    """The Ed25519 public key with these octets (base64url).
+
+    Raises:
+        DocumentError: not a usable key.
+    """
+    try:
+        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
+    except ValueError as cause:
+        raise DocumentError("is not an Ed25519 key", next_step="make a new key") from cause
 
 
 def public_sealing_key(key: SealKey) -> X25519PublicKey:
@@ -127,17 +135,18 @@ def load_identity(path: Path) -> Identity:
         held = KeyFile.model_validate_json(content)
         signing = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": held.sign_x, "d": held.sign_d})
         sealing = X25519PrivateKey.from_private_bytes(unbase64url(held.seal_d))
-    except (ValidationError, ValueError, DocumentError) as cause:
-        # The cause's text could quote the private key, so it is not passed on.
+    except (ValueError, DocumentError):
+        # The cause (ValidationError is a ValueError) could quote the private key, so it is not passed on.
         raise KeyFileError(
             "is not an edgeagent key file", where=str(path), next_step="restore it from your copy"
-        ) from None if isinstance(cause, ValidationError) else cause
+        ) from None
     identity = Identity(held.role, held.name, signing, sealing)
-    if identity.seal_key.x != held.seal_x or not _halves_match(signing):
+    if identity.seal_key.x != held.seal_x or _public_half(signing) != held.sign_x:
         raise KeyFileError("its two halves differ", where=str(path), next_step="restore it from your copy")
     return identity
 
 
-def _halves_match(key: OKPKey) -> bool:
+def _public_half(key: OKPKey) -> str:
+    """The public half that follows from the private one; the library keeps whatever `x` it was given."""
     private = key.private_key
-    return private is not None and private.public_key() == key.public_key
+    return "" if private is None else base64url(private.public_key().public_bytes_raw())

@@ -13,7 +13,7 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.safeguards.watchlist import EntryId
 
 AlertId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Score = Annotated[float, Field(ge=-1.01, le=1.01)]
 
 
@@ -41,12 +41,12 @@ class Alert(StrictModel):
     score: Score
     best_score: Score
     threshold: Score
-    agreeing_frames: Annotated[int, Field(ge=2)]
+    agreeing_frames: Annotated[int, Field(ge=2, le=30)]
     frame: Count
     captured_at: AwareDatetime
     made_at: AwareDatetime
     expires_at: AwareDatetime
-    lease_sequence: Annotated[int, Field(ge=1)]
+    lease_sequence: Annotated[int, Field(ge=1, le=2**53)]
     crop: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{64,65536}$")]
 
 

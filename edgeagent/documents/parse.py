@@ -19,12 +19,19 @@ def parse(model: type[Model], payload: bytes, what: str) -> Model:
     Raises:
         DocumentError: naming the first field at fault, never its value.
     """
-    strict_json(payload)
     try:
+        strict_json(payload)
         return model.model_validate_json(payload)
+    except DocumentError as refusal:
+        raise DocumentError(refusal.what, where=what, next_step=refusal.next_step) from refusal
     except ValidationError as cause:
         fault = cause.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in fault["loc"]) or "(whole)"
+        field = _printable(".".join(str(part) for part in fault["loc"])) or "(whole)"
         raise DocumentError(
             f"field {field}: {fault['msg']}", where=what, next_step="have it made again with this field right"
         ) from None
+
+
+def _printable(name: str) -> str:
+    """A field's name, which a sender chose if it is an unknown one: no control characters, not long."""
+    return "".join(character if character.isprintable() else "?" for character in name[:80])

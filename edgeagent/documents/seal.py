@@ -17,8 +17,15 @@ def _suite() -> Suite:
 
 
 def seal(plain: bytes, to: X25519PublicKey, info: bytes) -> bytes:
-    """Encapsulated key and ciphertext."""
-    return _suite().encrypt(plain, to, info)
+    """Encapsulated key and ciphertext.
+
+    Raises:
+        DocumentError: the key is one that anybody could open for.
+    """
+    try:
+        return _suite().encrypt(plain, to, info)
+    except ValueError as cause:
+        raise DocumentError("cannot be sealed to this key", next_step="have a new key made") from cause
 
 
 def unseal(sealed: bytes, key: X25519PrivateKey, info: bytes) -> bytes:

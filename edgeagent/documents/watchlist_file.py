@@ -27,18 +27,19 @@ from edgeagent.documents.table import WATCHLIST, sign, verify
 from edgeagent.documents.trust import TrustedKey, TrustStore
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.instant import Instant
-from edgeagent.safeguards.profile import StrictModel
+from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
 from edgeagent.safeguards.watchlist import Entry, Manifest, SealedKey, Terms, body_matches
 
 MAGIC = b"EDGELIST1\n"
 NONCE_BYTES = 12
+TAG_BYTES = 16
 FILE_LIMIT = 64 * 1024 * 1024
 
 Templates = npt.NDArray[np.float32]
 
 
 class _Entries(StrictModel):
-    entries: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=20_000)]
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +132,25 @@ def _open_body(manifest: Manifest, body: bytes, identity: Identity) -> tuple[tup
     key = unseal(
         unbase64url(sealed.sealed), identity.sealing, watchlist_info(manifest.deployment, sealed.unit)
     )
+    plain = bytearray(max(0, len(body) - NONCE_BYTES - TAG_BYTES))
     try:
-        plain = AESGCM(key).decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], manifest.deployment.encode())
+        AESGCM(key).decrypt_into(body[:NONCE_BYTES], body[NONCE_BYTES:], manifest.deployment.encode(), plain)
+        size = int.from_bytes(plain[:4], "big")
+        entries = parse(_Entries, bytes(plain[4 : 4 + size]), "watchlist entries").entries
+        body_matches(manifest, entries)
+        return entries, _templates(memoryview(plain)[4 + size :], manifest)
     except (InvalidTag, ValueError) as cause:
         raise DocumentError("cannot be opened", where="watchlist", next_step="build it again") from cause
-    size = int.from_bytes(plain[:4], "big")
-    entries = parse(_Entries, plain[4 : 4 + size], "watchlist entries").entries
-    body_matches(manifest, entries)
-    return entries, _templates(plain[4 + size :], manifest)
+    finally:
+        plain[:] = bytes(len(plain))  # R6: no plain copy of the list beside the gallery
 
 
-def _templates(octets: bytes, manifest: Manifest) -> Templates:
+def _templates(octets: memoryview, manifest: Manifest) -> Templates:
     if len(octets) != manifest.entries * manifest.dimension * 4:
         raise DocumentError("has templates of another shape", where="watchlist", next_step="build it again")
     templates = np.frombuffer(octets, "<f4").reshape(manifest.entries, manifest.dimension).astype(np.float32)
-    lengths = np.linalg.norm(templates, axis=1)
+    with np.errstate(all="ignore"):  # a value out of range fails the test below
+        lengths = np.linalg.norm(templates, axis=1)
     if not np.all(np.abs(lengths - 1) < 1e-3):
         raise DocumentError("has templates of another length", where="watchlist", next_step="build it again")
     return templates

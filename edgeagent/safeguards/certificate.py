@@ -8,13 +8,15 @@ from pydantic import AwareDatetime, Field
 
 from edgeagent.errors import SafeguardError
 from edgeagent.safeguards.authority import Authority, Kind, Sha256
-from edgeagent.safeguards.profile import StrictModel
+from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
+
+GroupLabel = Annotated[str, Field(min_length=1, max_length=80, pattern=r"\S")]
 
 
 class Floor(StrictModel):
     """For lists of up to `entries`, no threshold below `threshold` may be used."""
 
-    entries: Annotated[int, Field(ge=1)]
+    entries: Annotated[int, Field(ge=1, le=MOST_ENTRIES)]
     threshold: Annotated[float, Field(ge=-1, le=1)]
     fpir: Annotated[float, Field(gt=0, lt=1)]
 
@@ -31,7 +33,7 @@ class Certificate(StrictModel):
     issued_at: AwareDatetime
     report_sha256: Sha256
     floors: Annotated[tuple[Floor, ...], Field(min_length=1, max_length=32)]
-    groups_tested: Annotated[tuple[str, ...], Field(max_length=64)]
+    groups_tested: Annotated[tuple[GroupLabel, ...], Field(max_length=64)]
 
 
 def threshold_allowed(authority: Authority, certificate: Certificate | None, *, entries: int) -> None:
@@ -51,7 +53,9 @@ def threshold_allowed(authority: Authority, certificate: Certificate | None, *, 
     if authority.kind is Kind.LIVE and not certificate.groups_tested:
         raise _refuse("R28", "no group of volunteers was tested", "have it evaluated per group")
     floor = min(
-        (f for f in certificate.floors if f.entries >= entries), key=lambda f: f.entries, default=None
+        (f for f in certificate.floors if f.entries >= entries),
+        key=lambda f: (f.entries, -f.threshold),  # of two for one size, the stricter
+        default=None,
     )
     if floor is None:
         raise _refuse("R18", f"covers no list of {entries} entries", "shorten the list or have it evaluated")

@@ -37,11 +37,14 @@ class FaceLedger:
         return replace(self, in_live_alerts=self.in_live_alerts + 1)
 
     def alerts_now(self, pending: int) -> FaceLedger:
-        """The outbox holds `pending` alerts; those that left it count as deleted."""
-        left = self.in_live_alerts - pending
+        """The outbox holds `pending` alerts; those that left it count as deleted.
+
+        More alerts than faces were sealed into do not undo a deletion: the ledger is then out of balance.
+        """
+        left = max(0, self.in_live_alerts - pending)
         return replace(self, deleted=self.deleted + left, in_live_alerts=pending)
 
     @property
     def balanced(self) -> bool:
         """Whether every face is accounted for."""
-        return self.processed == self.deleted + self.in_live_alerts and self.deleted >= 0
+        return self.processed == self.deleted + self.in_live_alerts

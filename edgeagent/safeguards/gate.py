@@ -161,7 +161,7 @@ def _take(gate: Gate, event: Event) -> Gate:
             return replace(gate, grant=grant)
         case LeaseAccepted(lease) if gate.state in (State.STANDBY, State.LIVE):
             return replace(gate, lease=lease)
-        case ClockConfirmed():
+        case ClockConfirmed() if gate.grant is not None:  # steps are watched from the grant on
             return replace(gate, clock_confirmed=True)
         case ClockContradicted():
             return replace(gate, clock_confirmed=False, lease=None)
@@ -178,12 +178,12 @@ def resolve(facts: Gate, now: Instant) -> tuple[State, Why]:
     grant, lease = facts.grant, facts.lease
     if facts.ended is not None:
         return State.CLOSED, facts.ended
+    if facts.end_ns is not None and now.monotonic_ns >= facts.end_ns:  # R6: also when a rule was broken
+        return State.CLOSED, Why("R14", "the authority has ended")
     if facts.broken is not None:
         return State.LOCKED, facts.broken
     if grant is None:
         return State.LOCKED, Why("R12", "no authority")
-    if facts.end_ns is not None and now.monotonic_ns >= facts.end_ns:
-        return State.CLOSED, Why("R14", "the authority has ended")
     if not _clock_trusted(facts, now):
         return State.LOCKED, Why("R16", "nobody vouches for the clock")
     if now.wall < grant.start:

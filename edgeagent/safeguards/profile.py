@@ -10,6 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST_ENTRIES = 20_000
+"""No profile may allow a longer list (R9)."""
+
 
 class StrictModel(BaseModel):
     """Base of every document model: unknown fields refused, no coercion, immutable."""
@@ -37,7 +40,7 @@ class Profile(StrictModel):
 
     name: Annotated[str, Field(min_length=3, max_length=80)]
     watchlist_max_age_h: Annotated[float, Field(gt=0, le=24)]
-    watchlist_max_entries: Annotated[int, Field(ge=1, le=20_000)]
+    watchlist_max_entries: Annotated[int, Field(ge=1, le=MOST_ENTRIES)]
     deployment_max_h: Annotated[float, Field(gt=0, le=168)]
     urgent_max_h: Annotated[float, Field(gt=0, le=24)]
     lease_max_s: Annotated[float, Field(ge=2, le=30)]

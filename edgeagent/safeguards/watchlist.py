@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
 from edgeagent.errors import SafeguardError
-from edgeagent.safeguards.authority import Authority, DeploymentId, Kind, Sha256, UnitName
+from edgeagent.safeguards.authority import Authority, DeploymentId, Grant, Kind, Sha256, UnitName
 from edgeagent.safeguards.categories import APPROVAL_NEEDED, Category, ImageBasis
 from edgeagent.safeguards.instant import Instant
-from edgeagent.safeguards.profile import Profile, StrictModel
+from edgeagent.safeguards.profile import MOST_ENTRIES, Profile, StrictModel
 
 EntryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -61,10 +62,10 @@ class Terms(StrictModel):
     not_before: AwareDatetime
     not_after: AwareDatetime
     model_pack_sha256: Sha256
-    entries: Annotated[int, Field(ge=1)]
+    entries: Annotated[int, Field(ge=1, le=MOST_ENTRIES)]
     dimension: Annotated[int, Field(ge=64, le=2048)]
-    counts: dict[Category, Annotated[int, Field(ge=1)]]
-    under_18: Annotated[int, Field(ge=0)]
+    counts: dict[Category, Annotated[int, Field(ge=1, le=MOST_ENTRIES)]]
+    under_18: Annotated[int, Field(ge=0, le=MOST_ENTRIES)]
     lawful_retention_attested: bool
 
 
@@ -125,6 +126,11 @@ def watchlist_allows(
         raise _refuse("R8", "needs an independent approver's signature", "have the list approved and signed")
     if authority.kind is Kind.BENCH and not only_test_subjects(manifest):
         raise _refuse("R33", "a bench takes test subjects only", "build a list of test subjects")
+
+
+def within_list(grant: Grant, manifest: Manifest) -> Grant:
+    """The grant cut down to the time in which the list may be used (R6)."""
+    return replace(grant, start=max(grant.start, manifest.not_before), end=min(grant.end, manifest.not_after))
 
 
 def only_test_subjects(terms: Terms) -> bool:

@@ -1,0 +1,1 @@
+"""Edges of the machine: files, clocks, processes, certificates, the model pack."""

@@ -1,0 +1,1 @@
+"""Vision: arrays in, arrays out; no files, no network, no clock."""

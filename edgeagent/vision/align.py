@@ -65,9 +65,7 @@ def align(frame: Frame, face: Face, out: UInt8Image | None = None) -> Chip:
     return Chip(chip)
 
 
-def _warp_shrunk(
-    pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: float, chip: UInt8Image
-) -> None:
+def _warp_shrunk(pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: float, chip: UInt8Image) -> None:
     """Warp by way of a copy of the face's surroundings, averaged down by a whole factor."""
     corners = np.array([(0, 0), (CHIP_SIZE, 0), (0, CHIP_SIZE), (CHIP_SIZE, CHIP_SIZE)], np.float64)
     inverse = cv2.invertAffineTransform(matrix)
@@ -83,6 +81,8 @@ def _warp_shrunk(
     region = region[: size[1] * factor, : size[0] * factor]
     small = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
     # A small pixel's centre lies (factor - 1) / 2 pixels into its block.
-    to_frame = np.array([[factor, 0, left + (factor - 1) / 2], [0, factor, top + (factor - 1) / 2], [0, 0, 1]])
+    to_frame = np.array(
+        [[factor, 0, left + (factor - 1) / 2], [0, factor, top + (factor - 1) / 2], [0, 0, 1]]
+    )
     cv2.warpAffine(small, matrix @ to_frame, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
     small.fill(0)  # R1

@@ -84,7 +84,7 @@ class Detector:
         cv2.resize(pixels, size, dst=shrunk, interpolation=interpolation)
         self._canvas[size[1] :].fill(0)
         self._canvas[: size[1], size[0] :].fill(0)
-        return scale
+        return float(scale)
 
     def _decode(self, outputs: Mapping[str, Float32Array], stride: int) -> Float32Array:
         """Return (n, 15) box, landmarks and score of the cells above threshold, canvas pixels."""
@@ -135,7 +135,8 @@ def _overlap(box: Float32Array, others: Float32Array) -> Float32Array:
     far = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
     shared: Float32Array = np.prod(np.clip(far - near, 0, None), axis=1)
     union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
-    return shared / np.maximum(union, np.float32(1e-6))
+    ratio: Float32Array = shared / np.maximum(union, np.float32(1e-6))
+    return ratio
 
 
 def _cells(columns: int, rows: int) -> Float32Array:

@@ -156,7 +156,9 @@ def _import_runtime() -> tuple[Any, str]:
 
 
 def _unusable(spec: NetworkSpec, what: str) -> ModelError:
-    return ModelError(what, where=spec.name, next_step="Install a model pack made for this version of edgeagent.")
+    return ModelError(
+        what, where=spec.name, next_step="Install a model pack made for this version of edgeagent."
+    )
 
 
 def _checked_input(details: Mapping[str, Any], spec: NetworkSpec) -> int:

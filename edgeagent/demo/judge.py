@@ -1,0 +1,65 @@
+"""Whose face an alert carried: compared with the generated scene, which knows who was where."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeagent.capture.scene import SceneRenderer, places
+from edgeagent.demo.play import Event
+from edgeagent.demo.scene import SUBJECT
+from edgeagent.vision.align import align
+from edgeagent.vision.detect import Detector
+from edgeagent.vision.types import Face, Frame, UInt8Image
+
+HEAD = 0.57
+"""Height of the middle of the face above a cut-out's lower edge, in heights of the cut-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One alert against the scene: the frame drawn again, its faces, and which of them was alerted."""
+
+    frame: UInt8Image
+    faces: tuple[Face, ...]
+    alerted: int
+    who: str
+    crop: UInt8Image
+
+    @property
+    def right(self) -> bool:
+        """Whether the alert was about the test subject."""
+        return self.who == SUBJECT
+
+
+class Judge:
+    """Knows the scene; uses no embedder, so that it cannot repeat the unit's mistakes."""
+
+    def __init__(self, scene: Path, detector: Detector) -> None:
+        """Take the scene file and a detector."""
+        self._renderer = SceneRenderer(scene)
+        self._detector = detector
+
+    def verdict(self, alert: Event) -> Verdict:
+        """Draw the alert's frame again, find the face whose chip is the crop, and who stood there."""
+        content = np.frombuffer(base64.b64decode(alert["crop_jpeg"]), np.uint8)
+        crop = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+        pixels = self._renderer.draw(alert["frame"])
+        frame = Frame(pixels, captured_ns=0, sequence=alert["frame"])
+        faces = tuple(self._detector.detect(frame))
+        differences = [float(np.mean(cv2.absdiff(align(frame, face).pixels, crop))) for face in faces]
+        alerted = int(np.argmin(differences))
+        return Verdict(pixels, faces, alerted, self._who(faces[alerted], alert["frame"]), crop)
+
+    def _who(self, face: Face, frame: int) -> str:
+        """The actor whose head is nearest to the face."""
+        x, y = (float(value) for value in face.landmarks.mean(axis=0))
+        nearest = min(
+            places(self._renderer.scene, frame),
+            key=lambda place: abs(place.x - x) + abs(place.bottom - HEAD * place.height - y),
+        )
+        return self._renderer.scene.actors[nearest.actor].name

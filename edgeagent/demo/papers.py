@@ -1,0 +1,210 @@
+"""Everything that people would sign for a real deployment, signed here for a bench, by the real commands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edgeagent.demo.broker import RunningBroker
+from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK
+from edgeagent.demo.scene import ENROLLED, HEIGHT, WIDTH
+from edgeagent.errors import EdgeAgentError
+from edgeagent.system.files import write_atomic
+
+UNIT = "unit-01"
+DEPLOYMENT = "demo-bench"
+COMMAND_S = 120
+
+PROFILE = """
+name = "demonstration"
+watchlist_max_age_h = 24
+watchlist_max_entries = 2000
+deployment_max_h = 12
+urgent_max_h = 24
+lease_max_s = 6.0
+clock_step_s = 2.0
+clock_skew_s = 2.0
+retention_max_h = 24.0
+threshold_min = 0.4
+alert_ttl_max_s = 60.0
+independent_approval = true
+"""
+
+TERMS = """
+kind = "bench"
+deployment = "{deployment}"
+sequence = 1
+units = ["{unit}"]
+site = "a generated street"
+use_case = "event"
+necessity = "A demonstration on generated pictures: nothing less than a run shows that it works."
+proportionality = "Nobody is filmed: the people are stand-ins made from public-domain portraits."
+is_assembly_or_protest = false
+signage_confirmed = true
+urgent = false
+start = {start}
+end = {end}
+threshold = {threshold}
+margin = 0.05
+agreeing_frames = 4
+alert_ttl_s = 30.0
+realert_s = 10.0
+retention_h = 1.0
+lease_max_s = 6.0
+"""
+
+UNIT_TOML = """
+[unit]
+name = "{unit}"
+key = "unit.key"
+[trust]
+store = "trust.json"
+root = "{root}"
+[documents]
+authority = "authority.json"
+watchlist = "watchlist.edgelist"
+[data]
+folder = "data"
+[camera]
+source = "scene:{scene}"
+width = {width}
+height = {height}
+[broker]
+host = "{host}"
+port = {port}
+ca = "{ca}"
+certificate = "{certificate}"
+key = "{key}"
+"""
+
+DESK_TOML = """
+[desk]
+name = "{name}"
+key = "desk.key"
+data = "received.sqlite"
+[trust]
+store = "trust.json"
+root = "{root}"
+[broker]
+host = "{host}"
+port = {port}
+ca = "{ca}"
+certificate = "{certificate}"
+key = "{key}"
+"""
+
+ROLES = {
+    "root.key": ("root", "root"),
+    "unit.key": ("unit", UNIT),
+    "desk.key": ("control_room", "control room"),
+    "list.key": ("watchlist_officer", "watchlist officer"),
+    "bench.key": ("bench", "bench"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """Files of the demo's folder."""
+
+    unit: Path
+    alerts_desk: Path
+    lease_desk: Path
+
+
+def edgeagent(folder: Path, *arguments: str) -> str:
+    """Run a real `edgeagent` command in the folder; its output.
+
+    Raises:
+        EdgeAgentError: the command failed; with its own words.
+    """
+    command = [sys.executable, "-m", "edgeagent", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise EdgeAgentError(said[-1] if said else "failed", where=f"edgeagent {' '.join(arguments[:2])}")
+    return done.stdout
+
+
+def make_keys(folder: Path) -> str:
+    """Private keys of everybody, and the trust store; the root's thumbprint."""
+    write_atomic(folder / "profile.toml", PROFILE.encode())
+    public = []
+    for file, (role, name) in ROLES.items():
+        edgeagent(folder, "keys", "new", role, name, "--out", file)
+        if role != "root":
+            public.append(file.replace(".key", ".pub"))
+            edgeagent(folder, "keys", "public", file, "--out", public[-1])
+    options = ["--root", "root.key", "--profile", "profile.toml", "--sequence", "1", "--out", "trust.json"]
+    return edgeagent(folder, "keys", "trust", *options, *public).strip().splitlines()[-1]
+
+
+def make_watchlist(folder: Path, root: str) -> dict[str, object]:
+    """A list of one test subject (R32), built from one photograph and its mandatory fields."""
+    (folder / "images").mkdir()
+    shutil.copyfile(ENROLLED, folder / "images" / ENROLLED.name)
+    row = {
+        "entry": "blue-0001",
+        "person": "blue-0001",
+        "image": ENROLLED.name,
+        "category": "test_subject",
+        "image_basis": "consented",
+        "image_taken_on": "2012-12-06",
+        "image_reference": "public-domain portrait, stand-in for a volunteer",
+        "date_of_birth": "1961-08-04",
+        "lawful_retention": "yes",
+        "under_18_rationale": "",
+    }
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(row))
+    writer.writeheader()
+    writer.writerow(row)
+    write_atomic(folder / "list.csv", text.getvalue().encode())
+    options = ["--images", "images", "--csv", "list.csv", "--deployment", DEPLOYMENT, "--unit", UNIT]
+    options += ["--key", "list.key", "--trust", "trust.json", "--root", root, "--hours", "12"]
+    said = edgeagent(folder, "watchlist", "build", *options, "--out", "watchlist.edgelist", "--json")
+    return dict(json.loads(said))
+
+
+def make_authority(folder: Path, threshold: float) -> None:
+    """A bench authority for the next hour."""
+    now = datetime.now(UTC)
+    start, end = now + timedelta(seconds=4), now + timedelta(hours=1)
+    terms = TERMS.format(
+        deployment=DEPLOYMENT, unit=UNIT, start=start.isoformat(), end=end.isoformat(), threshold=threshold
+    )
+    write_atomic(folder / "authority.toml", terms.encode())
+    options = ["--key", "bench.key", "--from", "authority.toml", "--watchlist", "watchlist.edgelist"]
+    edgeagent(folder, "authority", "sign", *options, "--alert-key", "desk.pub", "--out", "authority.json")
+
+
+def make_configuration(folder: Path, root: str, broker: RunningBroker, scene: Path) -> Papers:
+    """Configuration of the unit and of the two desks, each with a TLS certificate of its own."""
+    papers = Papers(folder / "unit.toml", folder / "alerts.toml", folder / "lease.toml")
+    for file, name, template in (
+        (papers.unit, UNIT, UNIT_TOML),
+        (papers.alerts_desk, CONTROL_ROOM, DESK_TOML),
+        (papers.lease_desk, LEASE_DESK, DESK_TOML),
+    ):
+        tls = broker.issue_client(name, now=datetime.now(UTC))
+        text = template.format(
+            unit=UNIT,
+            name=name,
+            root=root,
+            scene=scene,
+            width=WIDTH,
+            height=HEIGHT,
+            host=broker.host,
+            port=broker.port,
+            ca=broker.ca_file,
+            certificate=tls.cert,
+            key=tls.key,
+        )
+        write_atomic(file, text.encode())
+    return papers

@@ -1,0 +1,39 @@
+"""From a model pack to a detector and an embedder that are ready to run."""
+
+from __future__ import annotations
+
+from edgeagent.system.modelpack import ModelPack
+from edgeagent.vision.detect import Detector
+from edgeagent.vision.embed import Embedder
+from edgeagent.vision.runtime import Network, NetworkSpec
+
+SCORE_THRESHOLD = 0.6
+OVERLAP_THRESHOLD = 0.3
+MAX_FACES = 60
+THREADS = 2
+
+
+def network_of(pack: ModelPack, role: str) -> Network:
+    """The network of a role.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    entry = pack.model(role)
+    spec = NetworkSpec(entry.file, entry.height, entry.width, entry.mean, entry.scale, entry.outputs)
+    return Network(pack.files[entry.file], spec, num_threads=THREADS)
+
+
+def detector_of(pack: ModelPack) -> Detector:
+    """The pack's detector."""
+    return Detector(
+        network_of(pack, "detector"),
+        score_threshold=SCORE_THRESHOLD,
+        overlap_threshold=OVERLAP_THRESHOLD,
+        max_faces=MAX_FACES,
+    )
+
+
+def embedder_of(pack: ModelPack) -> Embedder:
+    """The pack's embedder."""
+    return Embedder(network_of(pack, "embedder"))
