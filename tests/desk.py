@@ -191,13 +191,13 @@ def terms(entries: Iterable[Entry] = (), **changes: Any) -> Terms:
     return Terms(**(said | changes))
 
 
-def manifest(entries: Iterable[Entry] = (), **changes: Any) -> Manifest:
+def manifest(rows: Iterable[Entry] = (), **changes: Any) -> Manifest:
     """What the watchlist officer signs about these entries."""
     sealing: dict[str, Any] = {
         "ciphertext_sha256": "00" * 32,
         "sealed_keys": (SealedKey(unit=UNIT, kid="A" * 43, sealed="AA"),),
     }
-    return Manifest(**(dict(terms(entries)) | sealing | changes))
+    return Manifest(**(dict(terms(rows)) | sealing | changes))
 
 
 def certificate(**changes: Any) -> Certificate:

@@ -29,6 +29,11 @@ class Capture(Protocol):
         """Close the device, overwrite everything; bounded in time."""
         ...
 
+    @property
+    def wiped(self) -> bool:
+        """Whether the frame memory holds nothing but zeros."""
+        ...
+
 
 class Camera:
     """Opens the capture process when told to, and never otherwise (R16)."""
@@ -38,6 +43,8 @@ class Camera:
         self._start = start
         self._capture: Capture | None = None
         self._allowed = False
+        self.wiped = True
+        """Whether no frame is left in memory, as read back when the capture process was ended (R1)."""
         self._retry_s = RETRY_FIRST_S
         self._retry_at_s = 0.0
         self.problem = ""
@@ -66,6 +73,7 @@ class Camera:
             return None
         try:
             if self._capture is None:
+                self.wiped = False
                 self._capture = self._start()
             frame = self._capture.next_frame(FRAME_WAIT_S)
         except CaptureError as lost:
@@ -87,3 +95,4 @@ class Camera:
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.close()
+            self.wiped = capture.wiped

@@ -85,7 +85,7 @@ class Agent:
         self._recogniser: Recogniser | None = None
         self._ledger = FaceLedger.carried(outbox.counts().pending)
         self._frames = 0
-        self._wiped = True
+        self._scrubbed = True
         self._lapse_to_closed_ms: float | None = None
         self._problem = ""
         self._load_at_ns = 0
@@ -153,7 +153,7 @@ class Agent:
             case Action.DESTROY_KEYS:
                 self._destroy()
             case Action.OPEN_CAMERA:
-                self._wiped = False
+                self._scrubbed = False
                 self._camera.open()
             case Action.PUBLISH_STATE:
                 self._report_at_ns = 0
@@ -169,7 +169,7 @@ class Agent:
     def _wipe(self) -> None:
         if self._recogniser is not None:
             self._recogniser.wipe()
-        self._wiped = True
+        self._scrubbed = True
 
     def _destroy(self) -> None:
         """R6, R27: the list goes, in memory and on disk, and unsent alerts; nothing can start it again."""
@@ -327,7 +327,7 @@ class Agent:
             authority=deployment.authority if deployment else None,
             authority_sha256=deployment.sha256 if deployment else None,
             camera=self._camera.state,
-            buffers_wiped=self._wiped,
+            buffers_wiped=self._scrubbed and self._camera.wiped,
             lapse_to_closed_ms=self._lapse_to_closed_ms,
             frames=self._frames,
             faces=self._ledger,

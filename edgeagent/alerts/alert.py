@@ -19,6 +19,7 @@ from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.watchlist import Entry
+from edgeagent.vision.crop import face_only
 from edgeagent.vision.types import Chip
 
 JPEG_QUALITY = 90
@@ -52,7 +53,8 @@ class Circumstances:
 def make_alert(
     hit: Hit, entry: Entry, chip: Chip, about: Circumstances, unit: Identity, now: Instant
 ) -> Sealed:
-    """Seal and sign one alert; the caller still owns, and overwrites, the chip."""
+    """Seal and sign one alert; what surrounds the face is blackened in the chip, which stays the caller's."""
+    face_only(chip)  # R2
     authority = about.authority
     identifier = secrets.token_hex(16)
     expires_at = now.wall + timedelta(seconds=authority.alert_ttl_s)

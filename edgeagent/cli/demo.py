@@ -94,7 +94,8 @@ def _run(folder: Path, out: Path, seconds: float) -> bool:
     judge = Judge(scene, detector_of(load_pack(default_pack_folder())))
     verdicts = [judge.verdict(alert) for alert in seen.alerts]
     if verdicts:
-        tell(f"picture: {_save_picture(out, seen.alerts[0], verdicts[0])}")
+        crowded = max(range(len(verdicts)), key=lambda index: len(verdicts[index].faces))
+        tell(f"picture: {_save_picture(out, seen.alerts[crowded], verdicts[crowded])}")
     summary, passed = _summary(seen, verdicts, broker.name)
     tell("PASS" if passed else "FAIL: see the figures below")
     click.echo(json.dumps(summary))
@@ -115,7 +116,7 @@ def _save_picture(out: Path, alert: Event, verdict: Verdict) -> Path:
         f"ALERT  entry {alert['entry']} ({alert['category']})",
         f"score {alert['score']:.3f}, threshold {alert['threshold']:.2f}",
         f"{alert['agreeing_frames']} frames agree, frame {alert['frame']}",
-        f"lease {alert['lease_sequence']}: LIVE",
+        "lease held: officers on the ground",
         f"{alert['capture_to_alert_ms']:.0f} ms from capture to desk",
         "left: all that the alert carried",
         "An operator decides, then an officer.",

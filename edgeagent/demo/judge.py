@@ -13,8 +13,9 @@ from edgeagent.capture.scene import SceneRenderer, places
 from edgeagent.demo.play import Event
 from edgeagent.demo.scene import SUBJECT
 from edgeagent.vision.align import align
+from edgeagent.vision.crop import face_only
 from edgeagent.vision.detect import Detector
-from edgeagent.vision.types import Face, Frame, UInt8Image
+from edgeagent.vision.types import Chip, Face, Frame, UInt8Image
 
 HEAD = 0.57
 """Height of the middle of the face above a cut-out's lower edge, in heights of the cut-out."""
@@ -51,7 +52,7 @@ class Judge:
         pixels = self._renderer.draw(alert["frame"])
         frame = Frame(pixels, captured_ns=0, sequence=alert["frame"])
         faces = tuple(self._detector.detect(frame))
-        differences = [float(np.mean(cv2.absdiff(align(frame, face).pixels, crop))) for face in faces]
+        differences = [_difference(align(frame, face), crop) for face in faces]
         alerted = int(np.argmin(differences))
         return Verdict(pixels, faces, alerted, self._who(faces[alerted], alert["frame"]), crop)
 
@@ -63,3 +64,8 @@ class Judge:
             key=lambda place: abs(place.x - x) + abs(place.bottom - HEAD * place.height - y),
         )
         return self._renderer.scene.actors[nearest.actor].name
+
+
+def _difference(chip: Chip, crop: UInt8Image) -> float:
+    face_only(chip)
+    return float(np.mean(cv2.absdiff(chip.pixels, crop)))

@@ -1,0 +1,164 @@
+"""R1: whatever becomes of a face, its chip, template, box and landmarks are overwritten before the next frame."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edgeagent.agent.recogniser import Recogniser
+from edgeagent.safeguards.decide import Hit, Policy
+from edgeagent.safeguards.instant import SECOND
+from edgeagent.vision.detect import Detector
+from edgeagent.vision.embed import Embedder
+from edgeagent.vision.match import Gallery
+from edgeagent.vision.types import Chip, Face, Frame, Template
+from tests.desk import DIMENSION, templates
+
+EYES_AND_MOUTH = np.array([[0, 0], [30, 0], [15, 18], [4, 34], [26, 34]], np.float32)
+
+
+class ScriptedVision:
+    """Stands where both networks stand, and remembers every array that it gave away."""
+
+    def __init__(self, faces: int, probe: np.ndarray[Any, Any]) -> None:
+        self.faces = faces
+        self.probe = probe
+        self.given: list[np.ndarray[Any, Any]] = []
+        self.wiped = self.scrubbed = 0
+        self.fails = False
+
+    def detect(self, frame: Frame) -> list[Face]:
+        found = []
+        for n in range(self.faces):
+            landmarks = EYES_AND_MOUTH + np.float32(40) + np.array([120 * n, 0], np.float32)
+            box = np.array([20 + 120 * n, 20, 70, 90], np.float32)
+            self.given += [landmarks, box]
+            found.append(Face(box, landmarks, 0.9))
+        return found
+
+    def embed(self, chip: Chip) -> Template:
+        self.given.append(chip.pixels)
+        if self.fails:
+            raise RuntimeError("the network failed")
+        vector = self.probe.copy()
+        self.given.append(vector)
+        return Template(vector)
+
+    def wipe(self) -> None:
+        self.wiped += 1
+
+    def scrub(self) -> None:
+        self.scrubbed += 1
+
+
+def frame(number: int) -> Frame:
+    """A bright picture, so that no array is zero by chance."""
+    return Frame(np.full((240, 640, 3), 200, np.uint8), number * SECOND // 10, number)
+
+
+def recogniser(vision: ScriptedVision, rows: np.ndarray[Any, Any], **changes: Any) -> Recogniser:
+    gallery = Gallery(rows, np.arange(len(rows)))
+    persons = tuple(range(len(rows)))
+    policy = changes.get("policy", Policy(0.6, 0.05, 3))
+    return Recogniser(
+        cast(Detector, vision),
+        cast(Embedder, vision),
+        gallery,
+        persons,
+        policy,
+        changes.get("realert_s", 300.0),
+    )
+
+
+def stranger() -> np.ndarray[Any, Any]:
+    return templates(1, seed=99)[0]
+
+
+def test_faces_of_strangers_are_overwritten_and_counted() -> None:
+    vision = ScriptedVision(3, stranger())
+    seeing = recogniser(vision, templates(8))
+    for number in range(5):
+        faces = seeing.process(frame(number), lambda *_: pytest.fail("a stranger was alerted on"))
+        assert (faces.seen, faces.overwritten, faces.alerted) == (3, 3, 0)
+    assert len(vision.given) == 5 * 3 * 4
+    assert not any(array.any() for array in vision.given)
+    assert vision.wiped == 10  # both networks, each frame
+
+
+def test_a_hit_is_told_once_and_its_face_overwritten_afterwards() -> None:
+    rows = templates(8)
+    vision = ScriptedVision(1, rows[2].copy())
+    seeing = recogniser(vision, rows)
+    hits: list[Hit] = []
+
+    def on_hit(hit: Hit, chip: Chip, at: Frame) -> None:
+        assert chip.pixels.any(), "the chip exists while the alert is made"
+        hits.append(hit)
+
+    alerted = [seeing.process(frame(number), on_hit).alerted for number in range(6)]
+    assert alerted == [0, 0, 1, 0, 0, 0]
+    assert [hit.entry for hit in hits] == [2]
+    assert not any(array.any() for array in vision.given)
+
+
+def test_one_person_is_not_alerted_on_again_at_once() -> None:
+    rows = templates(8)
+    vision = ScriptedVision(1, rows[2].copy())
+    seeing = recogniser(vision, rows, realert_s=1.0)
+    told: list[int] = []
+    for number in (0, 1, 2, 20, 21, 22, 40, 41, 42):  # tracks are forgotten in between
+        seeing.process(frame(number), lambda hit, chip, at: told.append(at.sequence))
+    assert told == [2, 22, 42]
+    often = recogniser(ScriptedVision(1, rows[2].copy()), rows, realert_s=300.0)
+    told.clear()
+    for number in (0, 1, 2, 20, 21, 22, 40, 41, 42):
+        often.process(frame(number), lambda hit, chip, at: told.append(at.sequence))
+    assert told == [2]
+
+
+@pytest.mark.parametrize("where", ["embed", "on_hit"])
+def test_a_failure_leaves_no_face_behind(where: str) -> None:
+    rows = templates(8)
+    vision = ScriptedVision(1, rows[2].copy())
+    vision.fails = where == "embed"
+    seeing = recogniser(vision, rows)
+
+    def on_hit(*_: object) -> None:
+        raise RuntimeError("no alert could be made")
+
+    with pytest.raises(RuntimeError):
+        for number in range(4):
+            seeing.process(frame(number), on_hit)
+    assert not any(array.any() for array in vision.given)
+    assert vision.wiped >= 2
+
+
+def test_faces_too_small_to_compare_are_seen_and_overwritten_uncompared() -> None:
+    vision = ScriptedVision(1, stranger())
+    original = vision.detect
+
+    def small(picture: Frame) -> list[Face]:
+        (face,) = original(picture)
+        face.landmarks[:] = face.landmarks[0] + EYES_AND_MOUTH / 2.1
+        return [face]
+
+    vision.detect = small  # type: ignore[method-assign]
+    faces = recogniser(vision, templates(8)).process(frame(0), lambda *_: None)
+    assert (faces.seen, faces.overwritten) == (1, 1)
+    assert len(vision.given) == 2, "no chip was made"
+    assert not any(array.any() for array in vision.given)
+
+
+def test_the_end_overwrites_the_list() -> None:
+    """R6: the templates in memory are zeros after the deployment."""
+    rows = templates(8)
+    vision = ScriptedVision(1, stranger())
+    seeing = recogniser(vision, rows)
+    seeing.wipe()
+    assert rows.any()
+    seeing.destroy()
+    assert not rows.any()
+    assert vision.scrubbed == 4
+    assert rows.shape == (8, DIMENSION)

@@ -1,0 +1,134 @@
+"""R18: no threshold below the certified floor, and no hit below the threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.errors import SafeguardError
+from edgeagent.safeguards.certificate import Floor, threshold_allowed
+from edgeagent.safeguards.decide import Hit, Policy, Vote, agrees, decide
+from tests.desk import Desk, certificate
+
+POLICY = Policy(threshold=0.6, margin=0.05, agreeing_frames=3)
+
+
+def vote(entry: int = 0, score: float = 0.7, runner_up: float = 0.2) -> Vote:
+    return Vote(entry, score, runner_up)
+
+
+# --- the floor ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "threshold", "allowed"),
+    [
+        (1, 0.5, True),
+        (100, 0.5, True),
+        (100, 0.4999, False),
+        (101, 0.5, False),
+        (101, 0.6, True),
+        (2000, 0.6, True),
+        (2000, 0.5999, False),
+        (2001, 0.99, False),
+    ],
+)
+def test_the_floor_of_the_next_larger_list_counts(
+    entries: int, threshold: float, allowed: bool, desk: Desk
+) -> None:
+    authority = desk.authority(threshold=threshold)
+    if allowed:
+        threshold_allowed(authority, certificate(), entries=entries)
+        return
+    with pytest.raises(SafeguardError) as refusal:
+        threshold_allowed(authority, certificate(), entries=entries)
+    assert refusal.value.rule == "R18"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_order_of_floors_does_not_matter_and_of_two_the_stricter_counts(turned: bool, desk: Desk) -> None:
+    floors = [Floor(entries=n, threshold=t, fpir=1e-3) for n, t in ((2000, 0.7), (100, 0.5), (100, 0.65))]
+    said = certificate(floors=tuple(reversed(floors) if turned else floors))
+    threshold_allowed(desk.authority(threshold=0.65), said, entries=50)
+    with pytest.raises(SafeguardError, match=r"floor 0\.65"):
+        threshold_allowed(desk.authority(threshold=0.64), said, entries=50)
+
+
+def test_the_floor_holds_on_a_bench_with_a_certificate(desk: Desk) -> None:
+    with pytest.raises(SafeguardError, match="below the certified floor"):
+        threshold_allowed(desk.bench_authority(threshold=0.4), certificate(), entries=50)
+
+
+# --- the hit ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("score", "runner_up", "agrees_"),
+    [
+        (0.6, 0.5, True),
+        (0.5999, -1.0, False),
+        (0.7, 0.64, True),
+        (0.7, 0.66, False),
+        (0.9, 0.9, False),
+        (0.7, 0.8, False),
+        (float("nan"), 0.0, False),
+        (0.7, float("nan"), False),
+    ],
+)
+def test_a_frame_agrees_above_the_threshold_and_clear_of_the_next(
+    score: float, runner_up: float, agrees_: bool
+) -> None:
+    assert agrees(vote(score=score, runner_up=runner_up), POLICY) is agrees_
+
+
+def test_without_a_margin_a_tie_still_needs_the_threshold() -> None:
+    assert agrees(vote(score=0.6, runner_up=0.6), Policy(0.6, 0.0, 2))
+    assert not agrees(vote(score=0.59, runner_up=0.0), Policy(0.6, 0.0, 2))
+
+
+CASES: list[tuple[str, list[Vote], Hit | None]] = [
+    ("nothing", [], None),
+    ("one frame", [vote()], None),
+    ("two frames", [vote()] * 2, None),
+    ("three frames", [vote()] * 3, Hit(0, 0.7, 0.7, 3)),
+    ("the worst and the best are told", [vote(score=s) for s in (0.8, 0.6, 0.9)], Hit(0, 0.6, 0.9, 3)),
+    ("weak frames do not count", [vote(), vote(score=0.5), vote()], None),
+    ("weak frames do not hinder", [vote(), vote(score=0.5), vote(), vote()], Hit(0, 0.7, 0.7, 3)),
+    ("unclear frames do not count", [vote(), vote(runner_up=0.69), vote()], None),
+    ("two people in one track", [vote(0)] * 3 + [vote(1)], None),
+    ("two people, many frames", [vote(0)] * 20 + [vote(1)], None),
+    ("a weak other does not hinder", [vote(0)] * 3 + [vote(1, 0.5)], Hit(0, 0.7, 0.7, 3)),
+]
+
+
+@pytest.mark.parametrize(("votes", "hit"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_when_frames_make_a_hit(votes: list[Vote], hit: Hit | None) -> None:
+    assert decide(tuple(votes), POLICY) == hit
+
+
+VOTES = st.lists(st.builds(Vote, st.integers(0, 3), st.floats(-1, 1), st.floats(-1, 1)), max_size=30)
+
+
+@given(votes=VOTES, threshold=st.floats(0.3, 0.99), margin=st.floats(0, 0.5), frames=st.integers(2, 6))
+def test_a_hit_is_never_weaker_than_the_policy(
+    votes: list[Vote], threshold: float, margin: float, frames: int
+) -> None:
+    policy = Policy(threshold, margin, frames)
+    hit: Any = decide(tuple(votes), policy)
+    if hit is None:
+        return
+    clear = [v for v in votes if v.score >= threshold and v.score - v.runner_up >= margin]
+    assert {v.entry for v in clear} == {hit.entry}
+    assert hit.frames == len(clear) >= frames
+    assert threshold <= hit.score == min(v.score for v in clear)
+    assert hit.best == max(v.score for v in clear)
+
+
+@given(votes=VOTES, extra=VOTES)
+def test_more_frames_never_change_who_is_meant(votes: list[Vote], extra: list[Vote]) -> None:
+    first, later = decide(tuple(votes), POLICY), decide((*votes, *extra), POLICY)
+    if first is not None and later is not None:
+        assert later.entry == first.entry

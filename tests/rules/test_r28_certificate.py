@@ -1,0 +1,86 @@
+"""R28: no model is used live without a signed evaluation of itself, per group of volunteers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from edgeagent.agent.deployment import load_deployment
+from edgeagent.documents.keys import Role
+from edgeagent.documents.sequence import HighWater
+from edgeagent.documents.table import CERTIFICATE
+from edgeagent.errors import DocumentError, SafeguardError
+from edgeagent.safeguards.certificate import threshold_allowed
+from tests.desk import NOW, Desk, Folder, certificate, raw_document, test_subject
+
+
+def test_no_certificate_no_live_use(desk: Desk) -> None:
+    with pytest.raises(SafeguardError, match="no evaluation certificate") as refusal:
+        threshold_allowed(desk.authority(), None, entries=8)
+    assert refusal.value.rule == "R28"
+    threshold_allowed(desk.bench_authority(), None, entries=8)  # how else would one be made
+
+
+@pytest.mark.parametrize("bench", [False, True])
+def test_a_certificate_of_another_model_counts_for_nothing(bench: bool, desk: Desk) -> None:
+    authority = desk.bench_authority() if bench else desk.authority()
+    with pytest.raises(SafeguardError, match="another model pack") as refusal:
+        threshold_allowed(authority, certificate(model_pack_sha256="00" * 32), entries=8)
+    assert refusal.value.rule == "R28"
+
+
+def test_an_evaluation_without_groups_is_not_enough_for_live_use(desk: Desk) -> None:
+    untested = certificate(groups_tested=())
+    with pytest.raises(SafeguardError, match="no group") as refusal:
+        threshold_allowed(desk.authority(), untested, entries=8)
+    assert refusal.value.rule == "R28"
+    threshold_allowed(desk.bench_authority(), untested, entries=8)
+
+
+@pytest.mark.parametrize("labels", [("",), ("group a", ""), (" ",), ("x" * 81,)])
+def test_a_group_has_a_name(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="groups_tested"):
+        certificate(groups_tested=labels)
+
+
+@pytest.mark.parametrize("changes", [{"floors": ()}, {"model_pack_sha256": "x"}, {"report_sha256": ""}])
+def test_a_certificate_says_everything(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        certificate(**changes)
+
+
+def _load(folder: Folder) -> None:
+    load_deployment(folder.unit(), HighWater(folder.path / "seen.json"), NOW)
+
+
+def test_a_live_deployment_loads_only_with_its_certificate(folder: Folder) -> None:
+    folder.put()
+    _load(folder)
+    for wrong in (certificate(model_pack_sha256="00" * 32), certificate(groups_tested=())):
+        folder.put(certificate_of=wrong)
+        with pytest.raises(SafeguardError):
+            _load(folder)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.EVALUATOR])
+def test_nobody_but_an_evaluator_certifies(role: Role, folder: Folder, desk: Desk) -> None:
+    folder.put()
+    payload = certificate().model_dump_json().encode()
+    (folder.path / "certificate.json").write_bytes(raw_document(CERTIFICATE, payload, desk[role]))
+    with pytest.raises(DocumentError):
+        _load(folder)
+
+
+def test_a_bench_needs_none_but_must_not_have_a_wrong_one(folder: Folder) -> None:
+    folder.put(entries=[test_subject(n) for n in range(3)], bench=True)
+    unit = folder.unit(source="scene:/srv/scene.toml")
+    load_deployment(unit, HighWater(folder.path / "seen.json"), NOW)
+    folder.put(
+        entries=[test_subject(n) for n in range(3)],
+        bench=True,
+        certificate_of=certificate(model_pack_sha256="00" * 32),
+    )
+    with pytest.raises(SafeguardError, match="another model pack"):
+        load_deployment(unit, HighWater(folder.path / "seen.json"), NOW)
