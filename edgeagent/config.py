@@ -138,6 +138,9 @@ def _load(model: type[Section], file: Path) -> Section:
         table = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+    if "file" in table:
+        # Set by the program: it says where relative paths start.
+        raise ConfigError("unknown key", where=f"{file}: file", next_step="remove it")
     try:
         return model.model_validate({**table, "file": file.absolute()})
     except ValidationError as cause:

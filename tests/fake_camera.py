@@ -72,5 +72,5 @@ def make(scheme: str, target: str, width: int, height: int, fps: int) -> FakeCam
 
 
 if __name__ == "__main__":
-    child.FIRST_FRAME_WITHIN_S = child.ASKED_AGAIN_WITHIN_S = ALARM_S
+    vars(child).update(FIRST_FRAME_WITHIN_S=ALARM_S, ASKED_AGAIN_WITHIN_S=ALARM_S)
     child.main(sys.argv[1:], make)

@@ -98,6 +98,8 @@ def read(portrait: Portrait, packages: Path) -> Image:
     if digest != portrait.sha256:
         sys.exit(f"{portrait.member}: sha256 {digest}, expected {portrait.sha256}")
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        sys.exit(f"{portrait.member}: not a picture")
     left, top, right, bottom = portrait.crop
     return np.asarray(picture[top:bottom, left:right], np.uint8)
 
@@ -122,8 +124,8 @@ def cut_out(picture: Image, margin: float) -> Image:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(solid)
     if count > 1:
         solid = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    alpha = cv2.GaussianBlur(cv2.erode(solid * 255, np.ones((3, 3), np.uint8)), (0, 0), 1.6)
+    closed = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    alpha = cv2.GaussianBlur(cv2.erode(closed * 255, np.ones((3, 3), np.uint8)), (0, 0), 1.6)
     return np.dstack([picture, alpha.astype(np.uint8)])
 
 
@@ -131,9 +133,9 @@ def main(packages: Path) -> None:
     """Write every asset."""
     OUT.mkdir(parents=True, exist_ok=True)
     for portrait in PORTRAITS:
-        picture = read(portrait, packages)
-        scale = HEIGHT / picture.shape[0]
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        whole = read(portrait, packages)
+        scale = HEIGHT / whole.shape[0]
+        small = cv2.resize(whole, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         target = OUT / f"{portrait.name}.webp"
         cv2.imwrite(
             str(target),

@@ -47,7 +47,7 @@ def scenes(
     for number in range(SCENES):
         scene = _background(rng, backgrounds[number % len(backgrounds)], width, height)
         for _ in range(rng.integers(1, 9)):
-            picture, face = portraits[rng.integers(len(portraits))]
+            picture, face = portraits[int(rng.integers(len(portraits)))]
             _paste(rng, scene, picture, face)
         yield _degrade(rng, scene)
 
@@ -95,9 +95,9 @@ def _degrade(rng: np.random.Generator, picture: UInt8Image) -> UInt8Image:
     if rng.random() < 0.4:
         factor = rng.uniform(0.3, 0.9)
         small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        picture = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     if rng.random() < 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
     values = picture.astype(np.float32) / 255
     values = values ** rng.uniform(0.6, 1.7) * rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, 3)
     values = (values - 0.5) * rng.uniform(0.6, 1.2) + 0.5 + rng.normal(0, rng.uniform(0, 0.04), values.shape)
@@ -131,6 +131,6 @@ def _paste(rng: np.random.Generator, scene: UInt8Image, picture: UInt8Image, fac
     mask = np.zeros(picture.shape[:2], np.float32)
     radii = (max(1, int(width * 0.85)), max(1, int(height * 0.85)))
     cv2.ellipse(mask, (int(centre[0]), int(centre[1])), radii, 0, 0, 360, 1.0, -1)
-    mask = cv2.warpAffine(cv2.GaussianBlur(mask, (0, 0), float(width) * 0.06), matrix, size)[..., None]
+    soft = cv2.warpAffine(cv2.GaussianBlur(mask, (0, 0), float(width) * 0.06), matrix, size)[..., None]
     shown = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA)
-    scene[:] = (shown * mask + scene * (1 - mask)).astype(np.uint8)
+    scene[:] = (shown * soft + scene * (1 - soft)).astype(np.uint8)

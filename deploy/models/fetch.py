@@ -22,7 +22,7 @@ def load_sources() -> dict[str, Source]:
 
 def fetch(source: Source, cache: Path) -> Path:
     """The package file, downloaded unless it is there already; ends the program if its hash differs."""
-    target = cache / source["file"]
+    target: Path = cache / source["file"]
     if not target.exists():
         print(f"fetching {source['package']}", flush=True)
         subprocess.run(_command(source, cache), check=True, stdout=subprocess.DEVNULL)

@@ -51,6 +51,8 @@ STATE_EVERY_NS = 2 * SECOND
 LOAD_EVERY_NS = 5 * SECOND
 IDLE_S = 0.05
 SEND_AT_ONCE = 16
+MESSAGES_A_TURN = 32
+"""A flood of messages must not keep the loop from looking at the clock (R16)."""
 
 MakeRecogniser = Callable[[Deployment], Recogniser]
 
@@ -164,6 +166,8 @@ class Agent:
             self._lapse_to_closed_ms = (closed_ns - before.lease.until_ns) / 1e6
 
     def _close_camera(self) -> None:
+        if self._camera.problem:
+            self._say("")  # it was about a camera that is not wanted any more
         self._camera.close()
 
     def _wipe(self) -> None:
@@ -215,7 +219,7 @@ class Agent:
             return
         try:
             self._take(self._link.inbox.get(timeout=wait_s) if wait_s else self._link.inbox.get_nowait())
-            while True:
+            for _ in range(MESSAGES_A_TURN - 1):
                 self._take(self._link.inbox.get_nowait())
         except queue.Empty:
             return
@@ -226,10 +230,12 @@ class Agent:
             self._topics.receipt: self._take_receipt,
             self._topics.revocation: self._take_revocation,
         }
-        try:
-            handlers[message.topic](message.payload)
-        except KeyError:
+        handler = handlers.get(message.topic)
+        if handler is None:
             log.warning("message on a topic that nobody asked for")
+            return
+        try:
+            handler(message.payload)
         except (DocumentError, SafeguardError) as refusal:
             log.warning("refused %s", refusal)
 
@@ -309,7 +315,7 @@ class Agent:
             self._apply(RuleBroken(Why("R1", "faces seen and faces deleted do not balance")))
 
     def _report(self, now: Instant) -> None:
-        self._report_at_ns = now.monotonic_ns + STATE_EVERY_NS
+        self._report_at_ns = now.monotonic_ns + self._report_every_ns()
         if self._link is None or not self._link.connected:
             return
         challenge = self._leases.challenge(now).text if self._gate.grant and not self._gate.ended else ""
@@ -319,6 +325,11 @@ class Agent:
             )
         except BrokerError as lost:
             log.warning("%s", lost)
+
+    def _report_every_ns(self) -> int:
+        """Often enough that a lease of the allowed length is renewed before it lapses (R16)."""
+        grant = self._gate.grant
+        return min(STATE_EVERY_NS, int(grant.lease_max_s * SECOND / 3)) if grant else STATE_EVERY_NS
 
     def _facts(self) -> Facts:
         deployment = self._deployment

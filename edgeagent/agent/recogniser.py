@@ -57,6 +57,7 @@ class Recogniser:
     def process(self, frame: Frame, on_hit: OnHit) -> FrameFaces:
         """Process one frame; nothing of a face is left in this object's memory afterwards."""
         overwritten = alerted = 0
+        faces: list[Face] = []
         try:
             faces = self._detector.detect(frame)
             tracks = self._tracker.assign(faces, frame.captured_ns)
@@ -66,6 +67,9 @@ class Recogniser:
                 else:
                     overwritten += 1
         finally:
+            for face in faces:  # R1: also those that were not looked at because something failed
+                face.landmarks.fill(0)
+                face.box.fill(0)
             self._detector.wipe()
             self._embedder.wipe()
         return FrameFaces(len(faces), overwritten, alerted)
@@ -83,14 +87,10 @@ class Recogniser:
         self._alerted_ns.clear()
 
     def _look(self, frame: Frame, face: Face, track: Track, on_hit: OnHit) -> bool:
-        """Whether an alert was made of this face; its plain copies are overwritten either way (R1)."""
-        try:
-            if track.done or face.inter_eye_px < MIN_INTER_EYE_PX:
-                return False
-            return self._compare(frame, face, track, on_hit)
-        finally:
-            face.landmarks.fill(0)
-            face.box.fill(0)
+        """Whether an alert was made of this face."""
+        if track.done or face.inter_eye_px < MIN_INTER_EYE_PX:
+            return False
+        return self._compare(frame, face, track, on_hit)
 
     def _compare(self, frame: Frame, face: Face, track: Track, on_hit: OnHit) -> bool:
         chip = align(frame, face)

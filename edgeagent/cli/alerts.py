@@ -82,11 +82,11 @@ def _take(
             _show_state(read_state(message.topic, message.payload, trust, now), seen, show.as_json)
             return
         arrival = receiver.take(message.topic, message.payload, now)
+        # Shown before its receipt is sent: should the broker be lost in between, the repetition is not shown.
+        _show_alert(arrival, now, show)
         link.publish(arrival.receipt_topic, arrival.receipt)
     except (DocumentError, BrokerError) as refusal:
         click.echo(f"{message.topic}: {refusal}", err=True)
-        return
-    _show_alert(arrival, now, show)
 
 
 def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:

@@ -22,6 +22,7 @@ from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 
 PUBLIC_LIMIT = 4096
+DAYS = click.IntRange(1, 3650)
 
 
 @click.group()
@@ -42,7 +43,7 @@ def new(role: str, name: str, out: Path) -> None:
 
 @keys.command()
 @click.argument("file", type=FILE)
-@click.option("--days", default=365, show_default=True, help="How long the key shall count.")
+@click.option("--days", default=365, show_default=True, type=DAYS, help="How long the key shall count.")
 @out_option
 def public(file: Path, days: int, out: Path) -> None:
     """Write the public halves of a private key FILE, for the root's holder to put into the trust store."""
@@ -57,7 +58,9 @@ def public(file: Path, days: int, out: Path) -> None:
 @keys.command()
 @click.option("--root", "root_file", required=True, type=FILE, help="The root's private key.")
 @click.option("--profile", "profile_file", required=True, type=FILE, help="TOML file of the limits in force.")
-@click.option("--sequence", required=True, type=int, help="One more than the last trust store's.")
+@click.option(
+    "--sequence", required=True, type=click.IntRange(min=1), help="One more than the last trust store's."
+)
 @click.argument("public_files", nargs=-1, type=FILE)
 @out_option
 def trust(
@@ -96,7 +99,9 @@ def read_profile(file: Path) -> Profile:
 @click.option("--folder", required=True, type=FOLDER, help="Where the certificates are kept.")
 @click.option("--broker", "hosts", multiple=True, help="Host name or address of the broker; repeat for each.")
 @click.option("--client", "clients", multiple=True, help="Unit or control room to make a certificate for.")
-@click.option("--days", default=365, show_default=True, help="How long the certificates are valid.")
+@click.option(
+    "--days", default=365, show_default=True, type=DAYS, help="How long the certificates are valid."
+)
 @json_option
 def ca(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...], days: int, as_json: bool) -> None:
     """Make a certificate authority (once), the broker's certificate and clients' certificates."""

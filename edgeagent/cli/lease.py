@@ -35,7 +35,9 @@ def lease() -> None:
 @click.option(
     "--officers", required=True, type=click.IntRange(1, 1000), help="Engaging officers on the ground."
 )
-@click.option("--seconds", default=6.0, show_default=True, help="Length of each lease.")
+@click.option(
+    "--seconds", default=6.0, show_default=True, type=click.FloatRange(2, 30), help="Length of each lease."
+)
 @click.option("--bench", is_flag=True, help="Answer units on a bench rather than live ones.")
 @json_option
 def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bool, as_json: bool) -> None:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import click
+from pydantic import ValidationError
 
 from edgeagent import __version__
-from edgeagent.errors import EdgeAgentError
+from edgeagent.errors import ConfigError, EdgeAgentError
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
@@ -67,14 +68,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EdgeAgentError as error:
         _print_error(error)
         sys.exit(EXIT_REFUSED)
+    except OSError as error:
+        _print_error(_of_system(error))
+        sys.exit(EXIT_REFUSED)
+    except ValidationError as error:
+        _print_error(_of_value(error))
+        sys.exit(EXIT_REFUSED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        _print_usage(error)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _of_system(error: OSError) -> EdgeAgentError:
+    """A file that cannot be written, a disk that is full: the system's words, and where."""
+    return EdgeAgentError(
+        error.strerror or type(error).__name__,
+        where=str(error.filename or ""),
+        next_step="check that the folder exists, that it may be written to, and that the disk has room",
+    )
+
+
+def _of_value(error: ValidationError) -> EdgeAgentError:
+    """A value from the command line that no document may hold; the value itself is not repeated."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    return ConfigError(str(fault["msg"]), where=key, next_step="correct the value")
+
+
+def _print_usage(error: click.ClickException) -> None:
+    if "--json" in sys.argv:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "edgeagent"
+        _print_error(ConfigError(error.format_message(), where="command line", next_step=f"{command} --help"))
+    else:
+        error.show()
 
 
 def _print_error(error: EdgeAgentError) -> None:

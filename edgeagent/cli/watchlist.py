@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -48,8 +49,20 @@ def watchlist() -> None:
 @click.option("--unit", "units", multiple=True, required=True, help="Unit that may open it; repeat for each.")
 @click.option("--key", "key_file", required=True, type=FILE, help="Watchlist officer's private key.")
 @click.option("--approver-key", type=FILE, help="Independent approver's key, where a category needs it.")
-@click.option("--hours", default=24.0, show_default=True, help="How long the list is valid from now.")
-@click.option("--sequence", default=1, show_default=True, help="One more than the deployment's last list.")
+@click.option(
+    "--hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0, 168, min_open=True),
+    help="How long the list is valid from now.",
+)
+@click.option(
+    "--sequence",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="One more than the deployment's last list.",
+)
 @trust_options
 @out_option
 @json_option
@@ -107,7 +120,7 @@ def _enrol(images: Path, csv_file: Path, trust: TrustStore, now: Instant) -> tup
         )
     models = load_pack(default_pack_folder())
     detector, embedder = detector_of(models), embedder_of(models)
-    with click.progressbar(length=len(rows), label="enrolling", file=click.get_text_stream("stderr")) as bar:
+    with click.progressbar(length=len(rows), label="enrolling", file=sys.stderr) as bar:
         enrolled = enrol(
             rows,
             images,

@@ -15,7 +15,7 @@ from edgeagent.vision.types import Face, UInt8Image
 BANNER = "GENERATED SCENE - STAND-INS FROM PUBLIC-DOMAIN PORTRAITS - BENCH TEST, NOT A DEPLOYMENT"
 AMBER, WHITE, INK = (40, 170, 255), (255, 255, 255), (38, 32, 28)
 BAND = 40
-CROP_SIDE = 224
+PANEL, CROP_SIDE = 256, 224
 PIXELATE = 12
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
@@ -33,17 +33,18 @@ def alert_picture(
         lines: what to print beside the crop.
 
     Returns:
-        (H + 40, W, 3) uint8 BGR.
+        (H + 40 + 256, W, 3) uint8 BGR: banner, street, and what the control room received.
     """
     picture = frame.copy()
     for index, face in enumerate(faces):
         if index != alerted:
             _hide(picture, face)
     _mark(picture, faces[alerted])
-    _panel(picture, crop, lines)
-    whole = cv2.copyMakeBorder(picture, BAND, 0, 0, 0, cv2.BORDER_CONSTANT, value=INK)
+    bordered = cv2.copyMakeBorder(picture, BAND, PANEL, 0, 0, cv2.BORDER_CONSTANT, value=INK)
+    whole: UInt8Image = np.asarray(bordered, np.uint8)
+    _panel(whole[-PANEL:], crop, lines)
     cv2.putText(whole, BANNER, (16, 27), FONT, 0.62, WHITE, 1, cv2.LINE_AA)
-    return np.asarray(whole, np.uint8)
+    return whole
 
 
 def _hide(picture: UInt8Image, face: Face) -> None:
@@ -76,16 +77,12 @@ def _mark(picture: UInt8Image, face: Face) -> None:
     cv2.rectangle(picture, corner, far, AMBER, 3, cv2.LINE_AA)
 
 
-def _panel(picture: UInt8Image, crop: UInt8Image, lines: Sequence[str]) -> None:
-    """What the control room received, in the lower right corner."""
-    widest = max(cv2.getTextSize(line, FONT, 0.58, 1)[0][0] for line in lines)
-    height, width = CROP_SIDE + 32, CROP_SIDE + widest + 64
-    top, left = picture.shape[0] - height - 16, picture.shape[1] - width - 16
-    part = picture[top : top + height, left : left + width]
-    np.copyto(part, (part * 0.12 + np.array(INK) * 0.88).astype(np.uint8))
+def _panel(panel: UInt8Image, crop: UInt8Image, lines: Sequence[str]) -> None:
+    """What the control room received."""
     large = cv2.resize(crop, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_CUBIC)
-    picture[top + 16 : top + 16 + CROP_SIDE, left + 16 : left + 16 + CROP_SIDE] = large
-    x = left + CROP_SIDE + 40
+    edge = (PANEL - CROP_SIDE) // 2
+    panel[edge : edge + CROP_SIDE, edge : edge + CROP_SIDE] = large
     for number, line in enumerate(lines):
         colour = AMBER if number == 0 else WHITE
-        cv2.putText(picture, line, (x, top + 44 + number * 28), FONT, 0.58, colour, 1, cv2.LINE_AA)
+        place = (CROP_SIDE + 3 * edge, 2 * edge + 18 + number * 28)
+        cv2.putText(panel, line, place, FONT, 0.58, colour, 1, cv2.LINE_AA)

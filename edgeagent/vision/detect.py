@@ -6,7 +6,6 @@ cell of three grids (8, 16 and 32 pixels) with two probabilities, a box and five
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import cv2
@@ -146,6 +145,8 @@ def _cells(columns: int, rows: int) -> Float32Array:
 
 
 def _face(row: Float32Array, scale: float) -> Face:
-    box = (row[:4] / scale).astype(np.float32)
-    landmarks = (row[4:14].reshape(5, 2) / scale).astype(np.float32)
-    return Face(box, landmarks, min(1.0, math.fabs(float(row[14]))))
+    # Coordinates are pixel centres, so shrinking moves them by half a pixel less half a shrunk one.
+    shift = 0.5 / scale - 0.5
+    corner, size = row[:2] / scale + shift, row[2:4] / scale
+    landmarks = (row[4:14].reshape(5, 2) / scale + shift).astype(np.float32)
+    return Face(np.concatenate([corner, size]).astype(np.float32), landmarks, min(1.0, float(row[14])))

@@ -1,4 +1,4 @@
-"""R1: whatever becomes of a face, its chip, template, box and landmarks are overwritten before the next frame."""
+"""R1: whatever becomes of a face, its chip, template, box and landmarks are overwritten after the frame."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def recogniser(vision: ScriptedVision, rows: np.ndarray[Any, Any], **changes: An
 
 
 def stranger() -> np.ndarray[Any, Any]:
-    return templates(1, seed=99)[0]
+    row: np.ndarray[Any, Any] = templates(1, seed=99)[0]
+    return row
 
 
 def test_faces_of_strangers_are_overwritten_and_counted() -> None:
@@ -121,16 +122,19 @@ def test_one_person_is_not_alerted_on_again_at_once() -> None:
 @pytest.mark.parametrize("where", ["embed", "on_hit"])
 def test_a_failure_leaves_no_face_behind(where: str) -> None:
     rows = templates(8)
-    vision = ScriptedVision(1, rows[2].copy())
+    vision = ScriptedVision(3, rows[2].copy())
     vision.fails = where == "embed"
     seeing = recogniser(vision, rows)
 
     def on_hit(*_: object) -> None:
         raise RuntimeError("no alert could be made")
 
-    with pytest.raises(RuntimeError):
+    def four_frames() -> None:
         for number in range(4):
             seeing.process(frame(number), on_hit)
+
+    with pytest.raises(RuntimeError):
+        four_frames()
     assert not any(array.any() for array in vision.given)
     assert vision.wiped >= 2
 
@@ -144,7 +148,7 @@ def test_faces_too_small_to_compare_are_seen_and_overwritten_uncompared() -> Non
         face.landmarks[:] = face.landmarks[0] + EYES_AND_MOUTH / 2.1
         return [face]
 
-    vision.detect = small  # type: ignore[method-assign]
+    vision.detect = small  # type: ignore[method-assign,assignment]
     faces = recogniser(vision, templates(8)).process(frame(0), lambda *_: None)
     assert (faces.seen, faces.overwritten) == (1, 1)
     assert len(vision.given) == 2, "no chip was made"

@@ -77,6 +77,20 @@ def test_a_lease_that_comes_before_the_start_is_not_kept() -> None:
     assert gate.state is State.STANDBY
 
 
+def test_no_step_leads_from_locked_straight_to_live() -> None:
+    early = Instant(0, START - timedelta(seconds=3), synchronised=True)
+    gate, _ = step(Gate.locked(early), AuthorityAccepted(grant()), early)
+    on_time = Instant(3 * SECOND, START, synchronised=True)
+    assert step(gate, lease_until(on_time, 6), on_time)[0].state is State.STANDBY
+
+
+def test_an_end_that_was_reached_stays_reached_when_a_clock_goes_back() -> None:
+    gate, _ = step(live_gate(), Tick(), at((END - NOW.wall).total_seconds()))
+    assert gate.state is State.CLOSED
+    for event in (Tick(), AuthorityAccepted(grant()), lease_until(NOW, 6)):
+        assert step(gate, event, at(1))[0].state is State.CLOSED
+
+
 @pytest.mark.parametrize(
     ("seconds", "state"), [(5.999, State.LIVE), (6.0, State.STANDBY), (60.0, State.STANDBY)]
 )
