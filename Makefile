@@ -7,7 +7,7 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench models run deploy image clean
+.PHONY: help demo test rules lint bench models run deploy image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room,
 
 test: $(VENV)/ready-dev tools ## run all tests (installs Mosquitto by apt when root)
 	$(BIN)/python -m pytest
+
+rules: $(VENV)/ready-dev tools ## table of safeguards: rule, its tests, their result
+	@$(BIN)/python -m tests.rules.table
 
 lint: $(VENV)/ready-dev ## ruff and mypy --strict
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,7 +1,7 @@
-"""A whole bench in a folder: everybody's keys, a generated street, a broker, and the real daemon as a process.
+"""A whole bench in a folder: everybody's keys, a generated street, a broker, the real daemon as a process.
 
-What people sign is made in process by the library, so that a test costs no commands. `pytest_plugins =
-["tests.bench_unit"]` gives the fixtures.
+What people sign is made in process by the library, so that a test costs no commands. Fixtures are in
+`tests.bench_fixtures`.
 """
 
 from __future__ import annotations
@@ -522,7 +522,9 @@ class Officers:
         )
         self.leases: list[tuple[str, bytes]] = []
         prefix = "lfr-bench/v1" if bench_topics else "lfr/v1"
-        self.link = bench.broker.connected_link(LEASE_DESK, Subscription(f"{prefix}/+/state"))
+        self.link = bench.broker.connected_link(
+            LEASE_DESK, Subscription(f"{prefix}/+/state", accept_retained=True)
+        )
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._answer)
         self._thread.start()
@@ -550,9 +552,6 @@ class Officers:
                 self.link.publish(answer.topic, answer.message)
 
 
-# --- fixtures -----------------------------------------------------------------------------------------------
-
-
 def make_bench(folder: Path, **options: Any) -> Iterator[Bench]:
     """A bench with a Mosquitto of its own; nothing of it is left running."""
     require("mosquitto")
@@ -566,15 +565,3 @@ def make_bench(folder: Path, **options: Any) -> Iterator[Bench]:
         broker.close_links()
     mine = [pid for pid, parent in capture_processes() if pid not in before and parent in (1, os.getpid())]
     assert wait_for(lambda: not mine, 2), f"capture processes left behind: {mine}"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    """Keys, trust store, configuration and broker; documents are put in place by the test."""
-    yield from make_bench(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The same for all tests of a module."""
-    yield from make_bench(tmp_path_factory.mktemp("bench"))

@@ -76,15 +76,17 @@ def _enrol_image(
         frame = Frame(pixels, captured_ns=0, sequence=0)
         face = _only_face(detector.detect(frame), path)
         chip = align(frame, face)
-        faults = defects(measure(chip, face), limits)
-        if faults:
-            raise EnrolmentError(
-                f"is not good enough: {'; '.join(faults)}",
-                where=str(path),
-                next_step="use a sharper, larger, frontal picture of this person",
-            )
-        embedder.embed(chip, out)
-        chip.pixels.fill(0)
+        try:
+            faults = defects(measure(chip, face), limits)
+            if faults:
+                raise EnrolmentError(
+                    f"is not good enough: {'; '.join(faults)}",
+                    where=str(path),
+                    next_step="use a sharper, larger, frontal picture of this person",
+                )
+            embedder.embed(chip, out)
+        finally:
+            chip.pixels.fill(0)  # R1
     finally:
         pixels.fill(0)
         detector.wipe()

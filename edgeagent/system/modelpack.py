@@ -74,7 +74,7 @@ class Golden(StrictModel):
 
     picture: FileName
     picture_sha256: Sha256
-    landmarks: tuple[tuple[float, float], ...]
+    landmarks: Annotated[tuple[tuple[float, float], ...], Field(min_length=5, max_length=5)]
     within_px: Annotated[float, Field(gt=0, le=10)]
     template: tuple[float, ...]
     least_cosine: Annotated[float, Field(ge=0.9, le=1)]

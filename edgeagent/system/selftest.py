@@ -73,8 +73,15 @@ def pattern() -> UInt8Image:
 
 
 def decode(picture: bytes) -> UInt8Image:
-    """The golden picture's pixels, (H, W, 3) uint8 BGR."""
-    return np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    """The golden picture's pixels, (H, W, 3) uint8 BGR.
+
+    Raises:
+        ModelError: it is no picture.
+    """
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ModelError("is not a picture", where="golden picture", next_step=REINSTALL)
+    return np.asarray(pixels, np.uint8)
 
 
 def _accelerated(network: Network) -> int:
@@ -110,7 +117,9 @@ def _check_embedder(embedder: Embedder, golden: Golden) -> None:
     expected = np.array(golden.template, np.float32)
     if expected.shape != (embedder.dimensions,):
         raise ModelError("has a golden template of another length", where="embedder", next_step=REINSTALL)
-    cosine = float(embedder.embed(Chip(pattern())).vector @ expected / np.linalg.norm(expected))
+    # A golden template of zeros has no direction: it must fail like a wrong one, not pass as NaN.
+    length = max(float(np.linalg.norm(expected)), 1e-6)
+    cosine = float(embedder.embed(Chip(pattern())).vector @ expected) / length
     if cosine < golden.least_cosine:
         raise ModelError(
             f"gives another template than when it was made (cosine {cosine:.3f})",
