@@ -15,7 +15,7 @@ from edgeagent.agent.build import load_unit
 from edgeagent.agent.deployment import load_deployment
 from edgeagent.config import Config, load_config
 from edgeagent.documents.sequence import HighWater
-from edgeagent.errors import BrokerError, CaptureError, ClockError, EdgeAgentError, OutboxError
+from edgeagent.errors import BrokerError, CaptureError, EdgeAgentError, OutboxError
 from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.certificates import expires_in_days
 from edgeagent.system.clock import Clock
@@ -26,6 +26,10 @@ ENOUGH_FREE = 256 * 1024 * 1024
 CERTIFICATE_WARNING_DAYS = 30
 BROKER_WAIT_S = 3.0
 MODEL_FILE = Path("/proc/device-tree/model")
+
+
+class _WorthKnowing(EdgeAgentError):
+    """Not wrong yet; shown as a note."""
 
 
 class Verdict(StrEnum):
@@ -73,7 +77,7 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
         return Finding(subject, Verdict.GOOD, check())
     except EdgeAgentError as error:
         plain = type(error)(error.what, where=error.where, rule=error.rule)
-        noted = isinstance(error, ClockError)
+        noted = isinstance(error, _WorthKnowing)
         return Finding(subject, Verdict.NOTE if noted else Verdict.BAD, str(plain), error.next_step)
 
 
@@ -134,8 +138,12 @@ def _camera(config: Config) -> str:
 def _certificate(config: Config, clock: Clock) -> str:
     file = config.path(config.broker.certificate)
     days = expires_in_days(file, now=clock.now().wall)
+    if days <= 0:
+        raise BrokerError(
+            f"expired {-days:.0f} days ago", where=str(file), next_step="renew it at the desk now"
+        )
     if days < CERTIFICATE_WARNING_DAYS:
-        raise BrokerError(f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk")
+        raise _WorthKnowing(f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk")
     return f"valid for {days:.0f} days"
 
 

@@ -64,7 +64,9 @@ def edgeagent() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a named error is printed as one line and ends with 2, an interruption with 130."""
     try:
-        edgeagent.main(arguments, standalone_mode=False)
+        # Not standalone, click returns the code of an early exit instead of raising it.
+        code = edgeagent.main(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except EdgeAgentError as error:
         _print_error(error)
         sys.exit(EXIT_REFUSED)
@@ -74,8 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValidationError as error:
         _print_error(_of_value(error))
         sys.exit(EXIT_REFUSED)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.ClickException as error:
         _print_usage(error)
         sys.exit(error.exit_code)

@@ -79,7 +79,9 @@ def source_allowed(spec: SourceSpec, *, bench: bool, all_entries_are_test_subjec
     """
     camera = spec.kind is SourceKind.CAMERA
     if not bench and not camera:
-        raise _refuse(f"a live authority takes a camera only, and this is not one ({spec.kind})", "use the camera")
+        raise _refuse(
+            f"a live authority takes a camera only, and this is not one ({spec.kind})", "use the camera"
+        )
     if bench and camera:
         raise _refuse("a bench takes no camera", "have a live authority signed, or use a generated scene")
     if bench and not all_entries_are_test_subjects:
