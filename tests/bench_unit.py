@@ -439,6 +439,7 @@ class Watch:
         self.states: list[UnitState] = []
         self.alerts: list[Arrival] = []
         self.raw: list[Incoming] = []
+        self._old: set[str] = set()
         self._trust = bench.office.trust()
         self._receiver = Receiver(bench.path / "watch.sqlite", bench.office[Role.CONTROL_ROOM], self._trust)
         self.topics = Topics(UNIT, bench=bench_topics)
@@ -446,6 +447,16 @@ class Watch:
         self.link: MqttLink = bench.broker.connected_link(
             CONTROL_ROOM, Subscription("#", accept_retained=True)
         )
+
+        self._forget_the_past()
+
+    def _forget_the_past(self) -> None:
+        """What an earlier test's unit left on the broker is not this one's."""
+        while self.take(0.15):
+            pass
+        self._old = {state.boot for state in self.states}
+        for seen in (self.states, self.alerts, self.raw):
+            seen.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -467,7 +478,9 @@ class Watch:
             return False
         self.raw.append(message)
         if message.topic.endswith("/state"):
-            self.states.append(read_state(message.topic, message.payload, self._trust, CLOCK.now()))
+            state = read_state(message.topic, message.payload, self._trust, CLOCK.now())
+            if state.boot not in self._old:
+                self.states.append(state)
         else:
             arrival = self._receiver.take(message.topic, message.payload, CLOCK.now())
             self.alerts.append(arrival)

