@@ -517,6 +517,12 @@ class Watch:
         self.until(said, seconds)
         return self.last
 
+    def ready(self, seconds: float = START_S) -> UnitState:
+        """Wait until only a lease is missing, which also vouches for an unsynchronised clock."""
+        seen = len(self.states)
+        self.until(lambda: any(s.deployment and s.rule == "R16" for s in self.states[seen:]), seconds)
+        return self.last
+
     def problem(self, text: str, seconds: float = START_S) -> UnitState:
         """Wait for a LOCKED state with a problem that matches; the camera was never opened meanwhile."""
         self.until(lambda: self.states and re.search(text, self.last.problem), seconds)

@@ -398,7 +398,7 @@ class Desk:
         """An alert made by the product itself from a hit; the changes are to the authority."""
         pixels = np.random.default_rng(self.seed).integers(0, 256, (CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
         about = Circumstances(self.authority(**changes), "ef" * 32, 7, now.wall, 41)
-        return make_alert(Hit(0, 0.7, 0.8, 3), entry(0), Chip(pixels), about, signer or self.unit, now)
+        return make_alert(Hit(0, 0, 0.7, 0.8, 3), entry(0), Chip(pixels), about, signer or self.unit, now)
 
 
 @dataclass(frozen=True)

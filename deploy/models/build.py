@@ -148,7 +148,7 @@ def manifest(models: Models, sources: dict[str, Source], expected: dict[str, Any
             mean=0.0,
             scale=1.0,
             outputs=outputs,
-            quantisation="static int8 weights (per channel) and activations; heads and outputs float32",
+            quantisation="static int8 weights (per channel), activations; float32 heads, outputs",
         ),
         entry(
             "embedder",
@@ -160,7 +160,7 @@ def manifest(models: Models, sources: dict[str, Source], expected: dict[str, Any
             mean=EMBEDDER_MEAN,
             scale=EMBEDDER_SCALE,
             outputs={"template": [1, mobilefacenet.DIMENSIONS]},
-            quantisation="static int8 weights (per channel) and activations; float32 PRELU, depthwise, output",
+            quantisation="static int8 weights (per channel), activations; float32 PRELU, depthwise, output",
         ),
     ]
     whole = {

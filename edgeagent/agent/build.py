@@ -82,11 +82,13 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
     bench = config.source.kind is not SourceKind.CAMERA
     outbox_file = data / ("outbox-bench.sqlite" if bench else "outbox.sqlite")
     topics = Topics(config.unit.name, bench=bench)
+    seen = HighWater(data / "seen.json")
+    seen.accept(unit.trust.numbered)  # an older store could bring a revoked key back
     with _outbox(outbox_file) as outbox:
         agent = Agent(
             unit,
             clock=clock,
-            seen=HighWater(data / "seen.json"),
+            seen=seen,
             outbox=outbox,
             camera=Camera(lambda: _start_capture(config)),
             make_recogniser=lambda deployment: _recogniser(pack, deployment),
@@ -120,7 +122,6 @@ def _recogniser(pack: ModelPack, deployment: Deployment) -> Recogniser:
         detector_of(pack),
         embedder_of(pack),
         deployment.gallery,
-        deployment.persons,
         policy,
         authority.realert_s,
     )

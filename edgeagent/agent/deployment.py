@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
@@ -23,13 +24,25 @@ from edgeagent.system.files import read_bounded
 from edgeagent.vision.match import Gallery
 
 
+class DeploymentOverError(SafeguardError):
+    """A genuine authority, but past its end by a clock that the system vouches for: what is left must go."""
+
+    def __init__(self, deployment: str, end: datetime) -> None:
+        self.deployment = deployment
+        super().__init__(
+            f"deployment {deployment} ended at {end.isoformat()}",
+            where="authority field end",
+            next_step="ask for a new authority; the list was destroyed",
+            rule="R6",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """Everything that a verified authority allows this unit to use.
 
     Attributes:
         sha256: of the authority document.
-        persons: (n,) person number of each entry, as in the gallery.
         numbered: what is to be remembered against rollback once the deployment is taken into use.
     """
 
@@ -37,7 +50,6 @@ class Deployment:
     sha256: str
     grant: Grant
     entries: tuple[Entry, ...]
-    persons: tuple[int, ...]
     gallery: Gallery
     numbered: tuple[Numbered, ...]
 
@@ -69,6 +81,8 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
             next_step="a new deployment needs a new authority and a new list",
             rule="R6",
         )
+    if now.synchronised and now.wall >= authority.end:
+        raise DeploymentOverError(authority.deployment, authority.end)
     grant = authority_allows(authority, unit.trust.profile, unit=unit.identity.name, now=now)
     # 2. The model pack is the authorised one.
     if authority.model_pack_sha256 != unit.model_pack_sha256:
@@ -98,9 +112,9 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
         seen.check(one)
     entries, templates = sealed.open(unit.identity)
     names = sorted({entry.person for entry in entries})
-    persons = tuple(names.index(entry.person) for entry in entries)
-    gallery = Gallery(templates, np.array(persons))
-    return Deployment(authority, digest, grant, entries, persons, gallery, numbered)
+    number = {name: index for index, name in enumerate(names)}
+    gallery = Gallery(templates, np.array([number[entry.person] for entry in entries]))
+    return Deployment(authority, digest, grant, entries, gallery, numbered)
 
 
 def _verified_authority(document: bytes, unit: Unit, now: Instant) -> Verified[Authority]:
@@ -119,6 +133,13 @@ def _verified_authority(document: bytes, unit: Unit, now: Instant) -> Verified[A
             "lacks the independent approver's signature",
             where="authority",
             next_step="have it approved with: edgeagent authority approve",
+            rule="R27",
+        )
+    if len({key.name for key in verified.signers}) != len(verified.signers):
+        raise SafeguardError(
+            "is approved by the person who authorised it",
+            where="authority",
+            next_step="have somebody else approve it",
             rule="R27",
         )
     return verified

@@ -28,7 +28,7 @@ BROKER_WAIT_S = 3.0
 MODEL_FILE = Path("/proc/device-tree/model")
 
 
-class _WorthKnowing(EdgeAgentError):
+class _WorthKnowingError(EdgeAgentError):
     """Not wrong yet; shown as a note."""
 
 
@@ -77,7 +77,7 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
         return Finding(subject, Verdict.GOOD, check())
     except EdgeAgentError as error:
         plain = type(error)(error.what, where=error.where, rule=error.rule)
-        noted = isinstance(error, _WorthKnowing)
+        noted = isinstance(error, _WorthKnowingError)
         return Finding(subject, Verdict.NOTE if noted else Verdict.BAD, str(plain), error.next_step)
 
 
@@ -143,7 +143,9 @@ def _certificate(config: Config, clock: Clock) -> str:
             f"expired {-days:.0f} days ago", where=str(file), next_step="renew it at the desk now"
         )
     if days < CERTIFICATE_WARNING_DAYS:
-        raise _WorthKnowing(f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk")
+        raise _WorthKnowingError(
+            f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk"
+        )
     return f"valid for {days:.0f} days"
 
 

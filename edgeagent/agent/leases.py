@@ -45,7 +45,7 @@ class LeaseDesk:
         )
         challenge = next(c for c in self.outstanding if c.text == lease.challenge)
         self.outstanding = tuple(c for c in self.outstanding if c is not challenge)
-        self.last_sequence = held.sequence
+        self.last_sequence = max(self.last_sequence, held.sequence)
         if not clock_agrees(lease, challenge, grant, now):
             return (ClockContradicted(),)
         return (ClockConfirmed(), LeaseAccepted(held))

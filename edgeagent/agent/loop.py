@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from edgeagent.agent.camera import Camera
-from edgeagent.agent.deployment import Deployment, Unit, load_deployment
+from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit, load_deployment
 from edgeagent.agent.leases import LeaseDesk
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.report import Facts, Reporter
@@ -199,6 +199,11 @@ class Agent:
             deployment = load_deployment(self._unit, self._seen, now)
             for document in deployment.numbered:
                 self._seen.accept(document)
+        except DeploymentOverError as over:  # R6: it ended while the unit was off
+            self._seen.close(over.deployment)
+            destroy(self._unit.config.path(self._unit.config.documents.watchlist))
+            self._say(str(over))
+            return
         except (DocumentError, SafeguardError) as refusal:
             self._say(str(refusal))
             return

@@ -40,15 +40,13 @@ class Recogniser:
         detector: Detector,
         embedder: Embedder,
         gallery: Gallery,
-        persons: tuple[int, ...],
         policy: Policy,
         realert_s: float,
     ) -> None:
-        """Take over the networks and the gallery; `persons` numbers the person of each gallery row."""
+        """Take over the networks and the gallery."""
         self._detector = detector
         self._embedder = embedder
         self._gallery = gallery
-        self._persons = persons
         self._policy = policy
         self._realert_ns = int(realert_s * SECOND)
         self._tracker = Tracker(reach=TRACK_REACH, forget_ns=TRACK_FORGET_NS)
@@ -100,7 +98,7 @@ class Recogniser:
             if hit is None:
                 return False
             track.done = True
-            if not self._may_alert(self._persons[hit.entry], frame.captured_ns):
+            if not self._may_alert(hit.person, frame.captured_ns):
                 return False
             on_hit(hit, chip, frame)
             return True
@@ -113,7 +111,7 @@ class Recogniser:
             candidate = self._gallery.nearest(probe)
         finally:
             probe.vector.fill(0)  # R1
-        return Vote(candidate.entry, candidate.score, candidate.runner_up)
+        return Vote(candidate.entry, candidate.person, candidate.score, candidate.runner_up)
 
     def _may_alert(self, person: int, now_ns: int) -> bool:
         """No second alert about one person soon after the first: repeats would be a trail of them."""

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
 import numpy as np
 
 from edgeagent.cli.options import FOLDER
 from edgeagent.demo.broker import start_broker
 from edgeagent.demo.judge import Judge, Verdict
 from edgeagent.demo.papers import make_authority, make_configuration, make_keys, make_watchlist
-from edgeagent.demo.picture import alert_picture
+from edgeagent.demo.picture import alert_picture, save_picture
 from edgeagent.demo.play import Event, Seen, play
 from edgeagent.demo.scene import write_street
 from edgeagent.errors import ConfigError
@@ -122,10 +121,7 @@ def _save_picture(out: Path, alert: Event, verdict: Verdict) -> Path:
         "An operator decides, then an officer.",
     ]
     picture = alert_picture(verdict.frame, verdict.faces, verdict.alerted, verdict.crop, lines)
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / "alert.png"
-    cv2.imwrite(str(target), picture)
-    return target
+    return save_picture(out, picture)
 
 
 def _summary(seen: Seen, verdicts: list[Verdict], broker: str) -> tuple[dict[str, Any], bool]:

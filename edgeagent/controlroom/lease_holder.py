@@ -15,6 +15,7 @@ from edgeagent.documents.messages import Presence, UnitState
 from edgeagent.documents.table import LEASE, STATE, sign, verify
 from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import ConfigError, DocumentError
+from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.lease import Lease
 
@@ -52,6 +53,11 @@ class LeaseHolder:
             DocumentError: the state is not a genuine one of the unit whose topic it came on.
         """
         state = read_state(topic, message, self.trust, now)
+        bench = split_topic(topic)[0].bench
+        if state.kind is not None and bench != (state.kind is Kind.BENCH):  # R33
+            raise DocumentError(
+                "a bench's state on a live topic, or the reverse", where="state", next_step="drop it"
+            )
         wants = state.challenge and state.deployment == self.deployment and state.state is not Presence.CLOSED
         if not wants or self._answered.get(state.unit) == state.challenge:
             return None

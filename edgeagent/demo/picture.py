@@ -6,6 +6,7 @@ Drawn from the generated scene, which the demo can draw again; the product itsel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -45,6 +46,14 @@ def alert_picture(
     _panel(whole[-PANEL:], crop, lines)
     cv2.putText(whole, BANNER, (16, 27), FONT, 0.62, WHITE, 1, cv2.LINE_AA)
     return whole
+
+
+def save_picture(folder: Path, picture: UInt8Image) -> Path:
+    """Write the picture of the generated scene; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "alert.png"
+    cv2.imwrite(str(target), picture)
+    return target
 
 
 def _hide(picture: UInt8Image, face: Face) -> None:

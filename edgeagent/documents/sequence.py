@@ -16,6 +16,8 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded, write_atomic
 
 LIMIT = 1_000_000
+MOST_NAMES = 2000
+"""Of each, the newest; by then the signing keys of older documents have long expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class HighWater:
         self.check(document)
         seen = Seen(sequence=document.sequence, sha256=document.sha256)
         if self._content.seen.get(document.name) != seen:
-            updated = self._content.seen | {document.name: seen}
+            older = [item for item in self._content.seen.items() if item[0] != document.name]
+            updated = dict([*older[-MOST_NAMES:], (document.name, seen)])
             self._save(self._content.model_copy(update={"seen": updated}))
 
     def is_closed(self, deployment: str) -> bool:
@@ -91,7 +94,9 @@ class HighWater:
     def close(self, deployment: str) -> None:
         """Remember that the deployment is over."""
         if not self.is_closed(deployment):
-            self._save(self._content.model_copy(update={"closed": (*self._content.closed, deployment)}))
+            self._save(
+                self._content.model_copy(update={"closed": (*self._content.closed[-MOST_NAMES:], deployment)})
+            )
 
     def _save(self, content: _Content) -> None:
         write_atomic(

@@ -37,6 +37,8 @@ class DocumentType(Generic[Body]):
         any_of: if set, exactly one signature of one of these roles instead.
         compact: a message (compact JWS) rather than a file (general JSON JWS).
         limit: most bytes, checked before parsing.
+        timeless: counts whatever the clock says. Only what stops things may be: a unit whose clock is wrong
+            must still learn that its deployment was revoked (R27).
     """
 
     typ: str
@@ -46,6 +48,7 @@ class DocumentType(Generic[Body]):
     may: frozenset[Role] = frozenset()
     any_of: frozenset[Role] = frozenset()
     compact: bool = False
+    timeless: bool = False
 
 
 AUTHORITY = DocumentType(
@@ -71,6 +74,7 @@ REVOCATION = DocumentType(
     16_384,
     any_of=frozenset({Role.AUTHORISING_OFFICER, Role.INDEPENDENT_APPROVER, Role.CONTROL_ROOM}),
     compact=True,
+    timeless=True,
 )
 LEASE = DocumentType("edgeagent-lease", Lease, 4_096, must=frozenset({Role.CONTROL_ROOM}), compact=True)
 RECEIPT = DocumentType("edgeagent-receipt", Receipt, 4_096, must=frozenset({Role.CONTROL_ROOM}), compact=True)
@@ -115,7 +119,7 @@ def verify(kind: DocumentType[Body], document: bytes, trust: TrustStore, now: In
     """
     try:
         signed = _signed(kind, document, trust, now)
-        signers = tuple(trust.key(kid, now) for kid in signed.kids)
+        signers = tuple(trust.key(kid, now, timeless=kind.timeless) for kid in signed.kids)
         _check_roles(kind, [key.role for key in signers])
         return Verified(parse(kind.model, signed.payload, kind.typ), signers)
     except DocumentError as refusal:
@@ -126,7 +130,7 @@ def verify(kind: DocumentType[Body], document: bytes, trust: TrustStore, now: In
 
 def _signed(kind: DocumentType[Body], document: bytes, trust: TrustStore, now: Instant) -> Signed:
     def key_of(kid: str) -> OKPKey:
-        return public_signing_key(trust.key(kid, now).sign_x)
+        return public_signing_key(trust.key(kid, now, timeless=kind.timeless).sign_x)
 
     check = _verify_compact if kind.compact else _verify_general
     return check(document, kind.typ, key_of, limit=kind.limit)

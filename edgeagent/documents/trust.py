@@ -6,6 +6,7 @@ accepted only with that key's signature, so adding a key or loosening a limit ne
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic import AwareDatetime, Field
 from edgeagent.documents.jws import KeyOf, strict_json, unbase64url, verify_general
 from edgeagent.documents.keys import Identity, Octets32, Role, public_signing_key
 from edgeagent.documents.parse import parse
+from edgeagent.documents.sequence import Numbered
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.authority import SealKey
 from edgeagent.safeguards.instant import Instant
@@ -63,15 +65,21 @@ class TrustStore:
     """A verified trust store."""
 
     content: TrustStoreContent
+    sha256: str
     by_kid: dict[str, TrustedKey]
+
+    @property
+    def numbered(self) -> Numbered:
+        """Name, sequence and hash, to be remembered against rollback."""
+        return Numbered("trust store", self.content.sequence, self.sha256)
 
     @property
     def profile(self) -> Profile:
         """Limits in force."""
         return self.content.profile
 
-    def key(self, kid: str, now: Instant) -> TrustedKey:
-        """The key that counts now under this kid.
+    def key(self, kid: str, now: Instant, *, timeless: bool = False) -> TrustedKey:
+        """The key that counts now under this kid; `timeless` leaves out the times between which it counts.
 
         Raises:
             DocumentError: unknown, revoked, not valid yet or any more.
@@ -83,7 +91,7 @@ class TrustStore:
             )
         if key.revoked:
             raise DocumentError(f"is signed with {key.name}'s revoked key", next_step="have it signed anew")
-        if not key.not_before <= now.wall < key.not_after:
+        if not timeless and not key.not_before <= now.wall < key.not_after:
             raise DocumentError(
                 f"is signed with {key.name}'s key, which is not valid now",
                 next_step="renew the key or the clock",
@@ -130,7 +138,7 @@ def open_trust_store(document: bytes, root: str) -> TrustStore:
         raise DocumentError(
             "lists one key twice", where="trust store", next_step="one role a key; sign it again"
         )
-    return TrustStore(content, by_kid)
+    return TrustStore(content, hashlib.sha256(document).hexdigest(), by_kid)
 
 
 def _root_key(document: bytes, root: str) -> KeyOf:

@@ -17,7 +17,9 @@ from edgeagent.safeguards.profile import Profile, StrictModel
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UnitName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 DeploymentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$")]
-Reason = Annotated[str, Field(min_length=40, max_length=4000)]
+_PRINTABLE = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f]$"
+"""One line that begins and ends with a visible character, so that it can be shown to a person as it is."""
+Reason = Annotated[str, Field(min_length=40, max_length=4000, pattern=_PRINTABLE)]
 
 
 class Kind(StrEnum):
@@ -54,7 +56,7 @@ class Authority(StrictModel):
     deployment: DeploymentId
     sequence: Annotated[int, Field(ge=1, le=2**53)]
     units: Annotated[tuple[UnitName, ...], Field(min_length=1, max_length=64)]
-    site: Annotated[str, Field(min_length=3, max_length=200)]
+    site: Annotated[str, Field(min_length=3, max_length=200, pattern=_PRINTABLE)]
     use_case: UseCase
     necessity: Reason
     proportionality: Reason

@@ -22,9 +22,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one frame of a track says: its nearest entry and the scores. No image, no template."""
+    """What one frame of a track says: the nearest entry, whose it is, and scores; no image, no template."""
 
     entry: int
+    person: int
     score: float
     runner_up: float
 
@@ -34,13 +35,15 @@ class Hit:
     """Frames of one track that agree on an entry.
 
     Attributes:
-        entry: row of the gallery.
+        entry: row of the gallery with the highest score.
+        person: whose image that row is.
         score: lowest score among the agreeing frames.
         best: highest score among them.
         frames: how many agreed.
     """
 
     entry: int
+    person: int
     score: float
     best: float
     frames: int
@@ -52,13 +55,13 @@ def agrees(vote: Vote, policy: Policy) -> bool:
 
 
 def decide(votes: tuple[Vote, ...], policy: Policy) -> Hit | None:
-    """A hit if enough frames agree on one entry and no frame of the track agrees on another.
+    """A hit if enough frames agree on one person and no frame of the track agrees on another.
 
     A track whose frames point at two people is a track that was mixed up, so nobody is alerted on it.
     """
     agreeing = [vote for vote in votes if agrees(vote, policy)]
-    entries = {vote.entry for vote in agreeing}
-    if len(entries) != 1 or len(agreeing) < policy.agreeing_frames:
+    if len({vote.person for vote in agreeing}) != 1 or len(agreeing) < policy.agreeing_frames:
         return None
-    scores = [vote.score for vote in agreeing]
-    return Hit(agreeing[0].entry, min(scores), max(scores), len(agreeing))
+    best = max(agreeing, key=lambda vote: vote.score)
+    lowest = min(vote.score for vote in agreeing)
+    return Hit(best.entry, best.person, lowest, best.score, len(agreeing))

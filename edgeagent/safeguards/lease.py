@@ -89,7 +89,7 @@ def accept_lease(
         raise _refuse(f"is for deployment {lease.deployment}, not {grant.deployment}")
     if challenge is None:
         raise _refuse("answers no outstanding challenge of this boot: late, replayed or made for another")
-    if lease.sequence <= last_sequence:
+    if lease.sequence <= last_sequence and lease.duration_s > 0:  # a release is always welcome
         raise _refuse(f"has sequence {lease.sequence}, not above {last_sequence}")
     if lease.duration_s > grant.lease_max_s:
         raise _refuse(f"lasts {lease.duration_s:g} s, above the {grant.lease_max_s:g} s allowed")

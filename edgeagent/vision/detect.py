@@ -59,7 +59,10 @@ class Detector:
         outputs = self._network.run(self._canvas)
         rows = np.concatenate([self._decode(outputs, stride) for stride in STRIDES])
         kept = suppress(rows[:, :4], rows[:, 14], self._overlap_threshold, self._max_faces)
-        return [_face(rows[index], scale) for index in kept]
+        _to_frame(rows, scale)
+        faces = [_face(rows[index]) for index in kept]
+        rows.fill(0)  # R1
+        return faces
 
     def wipe(self) -> None:
         """Overwrite the shrunk frame and the network's input and outputs (R1)."""
@@ -144,9 +147,14 @@ def _cells(columns: int, rows: int) -> Float32Array:
     return np.stack([column, row], axis=1).astype(np.float32)
 
 
-def _face(row: Float32Array, scale: float) -> Face:
+def _to_frame(rows: Float32Array, scale: float) -> None:
+    """Turn boxes and landmarks from canvas into frame pixels, in place."""
+    rows[:, :14] /= np.float32(scale)
     # Coordinates are pixel centres, so shrinking moves them by half a pixel less half a shrunk one.
-    shift = 0.5 / scale - 0.5
-    corner, size = row[:2] / scale + shift, row[2:4] / scale
-    landmarks = (row[4:14].reshape(5, 2) / scale + shift).astype(np.float32)
-    return Face(np.concatenate([corner, size]).astype(np.float32), landmarks, min(1.0, float(row[14])))
+    shift = np.float32(0.5 / scale - 0.5)
+    rows[:, 0:2] += shift
+    rows[:, 4:14] += shift
+
+
+def _face(row: Float32Array) -> Face:
+    return Face(row[:4].copy(), row[4:14].reshape(5, 2).copy(), min(1.0, float(row[14])))

@@ -29,6 +29,7 @@ class Embedder:
             )
         self._network = network
         self.dimensions = shape[1]
+        self._holds_a_face = False
 
     def embed(self, chip: Chip, out: Float32Array | None = None) -> Template:
         """Return the template of a chip.
@@ -40,6 +41,7 @@ class Embedder:
         Raises:
             ModelError: the network gave no direction at all, which a sound one never does.
         """
+        self._holds_a_face = True
         raw = self._network.run(chip.pixels)[OUTPUT][0]
         length = float(np.linalg.norm(raw))
         if not np.isfinite(length) or length < 1e-6:
@@ -53,9 +55,15 @@ class Embedder:
         return Template(vector)
 
     def wipe(self) -> None:
-        """Overwrite the chip and template that the network still holds (R1)."""
-        self._network.wipe()
+        """Overwrite what is left of the last chip and template, if there was one since the last wipe (R1).
+
+        Measured in process memory: wiping inputs and outputs leaves the template behind in its int8 form,
+        so this runs the network on a blank picture, once for all faces of a frame.
+        """
+        if self._holds_a_face:
+            self.scrub()
 
     def scrub(self) -> None:
-        """As `wipe`, and replace the activations between layers as well, at the cost of one run (R1)."""
+        """As `wipe`, whether or not there was a face."""
         self._network.scrub()
+        self._holds_a_face = False

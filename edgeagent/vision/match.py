@@ -27,15 +27,21 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._templates)
 
+    @property
+    def persons(self) -> npt.NDArray[np.int64]:
+        """Whose image each row is, (n,)."""
+        return self._persons
+
     def nearest(self, probe: Template) -> Candidate:
         """The entry with the highest cosine similarity, and the best of anybody else's."""
         scores = np.dot(self._templates, probe.vector, out=self._scores)
         entry = int(np.argmax(scores))
         score = float(scores[entry])
-        scores[self._persons == self._persons[entry]] = -1.0
+        person = int(self._persons[entry])
+        scores[self._persons == person] = -1.0
         runner_up = float(scores.max())
         scores.fill(0)  # R1: scores against the list say something about the person who passed
-        return Candidate(entry, score, runner_up)
+        return Candidate(entry, person, score, runner_up)
 
     def wipe(self) -> None:
         """Overwrite every template."""

@@ -101,10 +101,12 @@ class Candidate:
 
     Attributes:
         entry: row of the gallery.
+        person: whose image that row is.
         score: cosine similarity with that row, -1 to 1.
         runner_up: best score among all *other people's* rows, or -1.0 when there are none.
     """
 
     entry: int
+    person: int
     score: float
     runner_up: float

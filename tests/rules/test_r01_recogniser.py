@@ -60,13 +60,11 @@ def frame(number: int) -> Frame:
 
 def recogniser(vision: ScriptedVision, rows: np.ndarray[Any, Any], **changes: Any) -> Recogniser:
     gallery = Gallery(rows, np.arange(len(rows)))
-    persons = tuple(range(len(rows)))
     policy = changes.get("policy", Policy(0.6, 0.05, 3))
     return Recogniser(
         cast(Detector, vision),
         cast(Embedder, vision),
         gallery,
-        persons,
         policy,
         changes.get("realert_s", 300.0),
     )

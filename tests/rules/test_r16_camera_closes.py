@@ -7,7 +7,7 @@ the capture process must be gone 2 s + 1 s after the failure at the latest.
 from __future__ import annotations
 
 import queue
-import re
+import random
 import signal
 import threading
 import time
@@ -31,7 +31,7 @@ from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState, Presence, UnitState
 from edgeagent.documents.sequence import HighWater
 from edgeagent.safeguards.instant import Instant
-from tests.bench_unit import DEPLOYMENT, LEASE_S, UNIT, Bench, Officers, Process, Watch
+from tests.bench_unit import LEASE_S, Bench, Officers, Process, Watch
 from tests.broker_tools import wait_for
 from tests.desk import DEPLOYMENT as DESK_DEPLOYMENT
 from tests.desk import UNIT as DESK_UNIT
@@ -60,7 +60,7 @@ class Scene:
             self.holder = self.bench.holder()
         self.watch.drain()
         self.watch.state(Presence.LIVE, camera=CameraState.OPEN)
-        assert len(self.unit.capture_children()) == 1
+        assert wait_for(lambda: len(self.unit.capture_children()) == 1, 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,8 @@ def test_a_restart_forgets_the_lease_and_an_old_one_does_not_open(bench: Bench) 
         assert recorded
         with bench.unit() as unit, Officers(bench) as officers:
             officers.leave()
-            watch.until(lambda: watch.last.boot != boot and watch.last.state is Presence.STANDBY)
+            watch.ready()
+            assert watch.last.boot != boot
             for topic, lease in recorded:
                 officers.link.publish(topic, lease)
                 officers.link.publish(topic, lease)
@@ -185,8 +186,6 @@ def test_sigterm_closes_the_camera_and_says_so(live: bool, bench: Bench) -> None
         time.sleep(0.3)
         watch.drain()
         assert watch.last.state is Presence.LOCKED, "the will was published after a farewell"
-    with Watch(bench) as watch:  # and it is retained for who comes later
-        watch.link.close(None, timeout_s=1.0)
     assert took_s < 3.0
 
 
@@ -288,8 +287,6 @@ def played(folder: Folder, desk: Desk, tmp_path: Path) -> Iterator[Played]:
     hands, wire, camera = Hands(), Wire(), Camera(NoPictures)
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "outbox.sqlite"
-    import random
-
     with Outbox(file, capacity=9, in_flight_cap=9, retry=Backoff(1, 2), rng=random.Random(1)) as outbox:
         agent = Agent(
             folder.unit(),
@@ -394,5 +391,3 @@ def test_whatever_ends_the_loop_the_camera_is_closed(played: Played) -> None:
     final = played.state
     assert (final.state, final.camera, final.challenge) == (Presence.LOCKED, CameraState.CLOSED, "")
     assert final.problem == "the daemon was stopped"
-    assert re.fullmatch(r"[0-9a-f]{16}", final.boot)
-    assert (UNIT, DEPLOYMENT) != (DESK_UNIT, DESK_DEPLOYMENT)

@@ -18,6 +18,7 @@ from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import Presence
 from edgeagent.documents.table import LEASE, verify
 from edgeagent.errors import DocumentError, SafeguardError
+from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.gate import (
     AuthorityAccepted,
     ClockConfirmed,
@@ -413,9 +414,13 @@ def test_only_the_control_room_holds_a_watch(desk: Desk) -> None:
 
 
 def test_a_lease_is_for_a_bench_only_on_the_bench(desk: Desk) -> None:
-    answer = holder(desk).answer(f"lfr-bench/v1/{UNIT}/state", desk.state_message(), NOW)
+    bench_topic = f"lfr-bench/v1/{UNIT}/state"
+    answer = holder(desk).answer(bench_topic, desk.state_message(kind=Kind.BENCH), NOW)
     assert answer is not None
     assert answer.topic == f"lfr-bench/v1/{UNIT}/lease"
+    for topic, kind in ((bench_topic, Kind.LIVE), (TOPIC, Kind.BENCH)):
+        with pytest.raises(DocumentError, match="bench"):
+            holder(desk).answer(topic, desk.state_message(kind=kind), NOW)
 
 
 def test_a_message_too_long_is_refused_unread(desk: Desk) -> None:

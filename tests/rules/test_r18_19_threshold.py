@@ -1,4 +1,4 @@
-"""R18: no threshold below the certified floor, and no hit below the threshold."""
+"""R18, R19: no threshold below the certified floor, and no hit below the threshold."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.desk import Desk, certificate
 POLICY = Policy(threshold=0.6, margin=0.05, agreeing_frames=3)
 
 
-def vote(entry: int = 0, score: float = 0.7, runner_up: float = 0.2) -> Vote:
-    return Vote(entry, score, runner_up)
+def vote(person: int = 0, score: float = 0.7, runner_up: float = 0.2, entry: int | None = None) -> Vote:
+    return Vote(person if entry is None else entry, person, score, runner_up)
 
 
 # --- the floor ----------------------------------------------------------------------------------------------
@@ -93,14 +93,19 @@ CASES: list[tuple[str, list[Vote], Hit | None]] = [
     ("nothing", [], None),
     ("one frame", [vote()], None),
     ("two frames", [vote()] * 2, None),
-    ("three frames", [vote()] * 3, Hit(0, 0.7, 0.7, 3)),
-    ("the worst and the best are told", [vote(score=s) for s in (0.8, 0.6, 0.9)], Hit(0, 0.6, 0.9, 3)),
+    ("three frames", [vote()] * 3, Hit(0, 0, 0.7, 0.7, 3)),
+    ("the worst and the best are told", [vote(score=s) for s in (0.8, 0.6, 0.9)], Hit(0, 0, 0.6, 0.9, 3)),
     ("weak frames do not count", [vote(), vote(score=0.5), vote()], None),
-    ("weak frames do not hinder", [vote(), vote(score=0.5), vote(), vote()], Hit(0, 0.7, 0.7, 3)),
+    ("weak frames do not hinder", [vote(), vote(score=0.5), vote(), vote()], Hit(0, 0, 0.7, 0.7, 3)),
     ("unclear frames do not count", [vote(), vote(runner_up=0.69), vote()], None),
     ("two people in one track", [vote(0)] * 3 + [vote(1)], None),
     ("two people, many frames", [vote(0)] * 20 + [vote(1)], None),
-    ("a weak other does not hinder", [vote(0)] * 3 + [vote(1, 0.5)], Hit(0, 0.7, 0.7, 3)),
+    (
+        "two images of one person",
+        [vote(entry=5), vote(entry=6), vote(entry=6, score=0.9)],
+        Hit(6, 0, 0.7, 0.9, 3),
+    ),
+    ("a weak other does not hinder", [vote(0)] * 3 + [vote(1, 0.5)], Hit(0, 0, 0.7, 0.7, 3)),
 ]
 
 
@@ -109,7 +114,9 @@ def test_when_frames_make_a_hit(votes: list[Vote], hit: Hit | None) -> None:
     assert decide(tuple(votes), POLICY) == hit
 
 
-VOTES = st.lists(st.builds(Vote, st.integers(0, 3), st.floats(-1, 1), st.floats(-1, 1)), max_size=30)
+VOTES = st.lists(
+    st.builds(vote, st.integers(0, 3), st.floats(-1, 1), st.floats(-1, 1), st.integers(0, 9)), max_size=30
+)
 
 
 @given(votes=VOTES, threshold=st.floats(0.3, 0.99), margin=st.floats(0, 0.5), frames=st.integers(2, 6))
@@ -121,7 +128,7 @@ def test_a_hit_is_never_weaker_than_the_policy(
     if hit is None:
         return
     clear = [v for v in votes if v.score >= threshold and v.score - v.runner_up >= margin]
-    assert {v.entry for v in clear} == {hit.entry}
+    assert {v.person for v in clear} == {hit.person}
     assert hit.frames == len(clear) >= frames
     assert threshold <= hit.score == min(v.score for v in clear)
     assert hit.best == max(v.score for v in clear)
@@ -131,4 +138,4 @@ def test_a_hit_is_never_weaker_than_the_policy(
 def test_more_frames_never_change_who_is_meant(votes: list[Vote], extra: list[Vote]) -> None:
     first, later = decide(tuple(votes), POLICY), decide((*votes, *extra), POLICY)
     if first is not None and later is not None:
-        assert later.entry == first.entry
+        assert later.person == first.person
