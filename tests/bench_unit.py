@@ -70,6 +70,8 @@ from tests.broker_tools import Broker, require, wait_for
 UNIT, OTHER_UNIT = "unit-01", "unit-02"
 DEPLOYMENT = "bench-street"
 LEASE_S = 2.0
+STRANGE_SEED = 1
+"""Of an office that nobody here trusts."""
 START_S = 20.0
 WIDTH, HEIGHT, FPS = 640, 480, 10
 CAPTURE_CHILD = b"edgeagent.capture.child"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeagent.documents.sequence import HighWater, Numbered
 from edgeagent.errors import DocumentError
+from tests.desk import Desk
 
 
 def numbered(sequence: int, digest: str = "a", name: str = "authority x") -> Numbered:
@@ -138,3 +139,23 @@ def test_what_is_taken_never_goes_down(offers: list[tuple[int, str, bool]], file
             assert expected
             taken.append((sequence, digest))
     assert taken == sorted(taken, key=lambda offer: offer[0])
+
+
+def test_an_older_trust_store_is_a_rollback(file: Path) -> None:
+    """It could bring a revoked key back."""
+    desk, seen = Desk(), HighWater(file)
+    seen.accept(desk.trust_with(sequence=3).numbered)
+    with pytest.raises(DocumentError, match="3 was seen before"):
+        HighWater(file).accept(desk.trust_with(sequence=2).numbered)
+
+
+def test_the_file_does_not_grow_for_ever(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeagent.documents.sequence.MOST_NAMES", 5)
+    seen = HighWater(file)
+    for number in range(20):
+        seen.accept(numbered(1, name=f"authority {number}"))
+        seen.close(f"deployment-{number}")
+    assert len(file.read_text()) < 2000
+    assert seen.is_closed("deployment-19")
+    with pytest.raises(DocumentError):
+        seen.check(numbered(1, "b", name="authority 19"))

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a named error is printed as one line and ends with 2, an interruption with 130."""
     try:
         # Not standalone, click returns the code of an early exit instead of raising it.
-        code = edgeagent.main(arguments, standalone_mode=False)
+        code = edgeagent.main(arguments, prog_name="edgeagent", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except EdgeAgentError as error:
         _print_error(error)

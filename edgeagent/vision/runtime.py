@@ -103,7 +103,7 @@ class Network:
     def scrub(self) -> None:
         """Run a blank picture, so that the layers between hold nobody's face, then wipe (R1).
 
-        Costs one inference: meant for the end of capture, not for every frame.
+        Costs one inference.
         """
         self._tensor(self._input).fill(0)
         self._interpreter.invoke()

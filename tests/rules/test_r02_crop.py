@@ -126,7 +126,8 @@ def test_the_jpeg_carries_no_more_than_its_picture(networks: Eyes, desk: Desk, c
 
 def _segments(jpeg: bytes) -> list[int]:
     """Marker of each segment before the picture's data."""
-    stream, found = io.BytesIO(jpeg), []
+    stream = io.BytesIO(jpeg)
+    found: list[int] = []
     assert stream.read(2) == b"\xff\xd8"
     while not found or found[-1] != 0xDA:
         start, marker = stream.read(2)

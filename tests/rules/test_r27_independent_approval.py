@@ -112,3 +112,11 @@ def test_a_revoked_officer_cannot_revoke(desk: Desk) -> None:
     with pytest.raises(DocumentError, match="revoked key"):
         verify(REVOCATION, document, desk.trust_changing(Role.AUTHORISING_OFFICER, revoked=True), NOW)
     assert verify(REVOCATION, document, desk.trust, NOW).body.issued_at >= START
+
+
+def test_nobody_approves_what_he_authorised(folder: Folder, desk: Desk) -> None:
+    """Two keys of one person are one person."""
+    folder.put(signers=BOTH)
+    namesake = desk.trust_changing(Role.INDEPENDENT_APPROVER, name=desk[Role.AUTHORISING_OFFICER].name)
+    with pytest.raises(SafeguardError, match="by the person who authorised it"):
+        load_deployment(folder.unit(trust=namesake), HighWater(folder.path / "seen.json"), NOW)
