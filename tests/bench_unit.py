@@ -39,7 +39,7 @@ from edgeagent.controlroom.workshop import enrol
 from edgeagent.demo.broker import start_broker
 from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK
 from edgeagent.demo.papers import DESK_TOML, UNIT_TOML
-from edgeagent.demo.scene import ASSETS, ENROLLED, WALKERS
+from edgeagent.demo.scene import ASSETS, ENROLLED, FACES, WALKERS
 from edgeagent.documents.jws import sign_general
 from edgeagent.documents.keys import Identity, Role, save_identity
 from edgeagent.documents.messages import CameraState, Presence, Receipt, Revocation, UnitState
@@ -142,9 +142,10 @@ def _walk(name: str, enters_s: float, crosses_s: float, start: float, end: float
         picture=WALKERS[name],
         enters_s=float(enters_s),
         crosses_s=crosses_s,
-        start=(start, 380.0),
-        end=(end, 400.0),
-        height=(230.0, 260.0),
+        start=(start, 500.0),
+        end=(end, 520.0),
+        height=(400.0, 430.0),
+        face=FACES[name],
         turn=0.05,
         gain=1.0,
         gamma=1.0,

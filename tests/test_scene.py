@@ -137,10 +137,9 @@ def test_walks_alone(name: str, tmp_path: Path, networks: Eyes) -> None:
             inside += 1
             assert len(faces) == 1, f"frame {frame}"
             x, y = faces[0].landmarks.mean(axis=0)
-            assert abs(x - place.x) < 0.25 * place.height
-            assert 0.4 < (place.bottom - y) / place.height < 0.7
+            assert math.dist((x, y), place.face) < 0.06 * place.height
             scores.append(float(networks.template(picture, faces[0]) @ enrolled))
-    assert inside >= 12
+    assert inside >= 8
     if name == SUBJECT:
         assert np.median(scores) > 0.65
     else:
@@ -192,7 +191,7 @@ BAD = {
     "noise": ({"noise": -1.0}, "noise"),
     "negative seed": ({"seed": -1}, "seed"),
     "unknown key": ({"camera": "v4l2:/dev/video0"}, "camera"),
-    "crowd": ({"actors": [ACTOR] * 501}, "actors"),
+    "crowd": ({"actors": [ACTOR] * 2001}, "actors"),
     "picture elsewhere": ({"actors": [ACTOR | {"picture": "../../etc/passwd"}]}, "actors.0.picture"),
     "picture with a folder": ({"actors": [ACTOR | {"picture": "a/b.webp"}]}, "actors.0.picture"),
     "film": ({"actors": [ACTOR | {"picture": "film.mp4"}]}, "actors.0.picture"),

@@ -72,31 +72,18 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     """
     # 1. The authority: signatures, roles, kind, and every rule about what it says.
     document = read_bounded(unit.config.path(unit.config.documents.authority), AUTHORITY.limit)
-    verified = _verified_authority(document, unit, now)
-    authority = verified.body
-    if seen.is_closed(authority.deployment):
-        raise SafeguardError(
-            f"deployment {authority.deployment} is over on this unit",
-            where="authority",
-            next_step="a new deployment needs a new authority and a new list",
-            rule="R6",
-        )
-    if now.synchronised and now.wall >= authority.end:
-        raise DeploymentOverError(authority.deployment, authority.end)
+    authority = verified_authority(document, unit.trust, now).body
+    not_over(authority, seen, now)
     grant = authority_allows(authority, unit.trust.profile, unit=unit.identity.name, now=now)
     # 2. The model pack is the authorised one.
-    if authority.model_pack_sha256 != unit.model_pack_sha256:
-        raise SafeguardError(
-            f"authorises {authority.model_pack_sha256[:12]}…, {unit.model_pack_sha256[:12]}… is installed",
-            where="authority field model_pack_sha256",
-            next_step="install the authorised pack, or have this one authorised",
-            rule="R18",
-        )
+    pack_authorised(authority, unit.model_pack_sha256)
     # 3. The watchlist is the one named, and may be used; its body is still closed.
-    sealed = _sealed_watchlist(unit, authority, now)
+    sealed = usable_watchlist(unit.config, unit.trust, authority, now)
     grant = within_list(grant, sealed.manifest)
     # 4. Threshold and certificate. 5. The source fits the kind of authority.
-    threshold_allowed(authority, _certificate(unit, now), entries=sealed.manifest.entries)
+    threshold_allowed(
+        authority, installed_certificate(unit.config, unit.trust, now), entries=sealed.manifest.entries
+    )
     source_allowed(
         unit.config.source,
         bench=authority.kind is Kind.BENCH,
@@ -104,10 +91,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     )
     # 6. No rollback. 7. Only now the templates, in memory only.
     digest = hashlib.sha256(document).hexdigest()
-    numbered = (
-        Numbered(f"authority {authority.deployment}", authority.sequence, digest),
-        Numbered(f"watchlist {authority.deployment}", sealed.manifest.sequence, sealed.sha256),
-    )
+    numbered = (numbered_authority(authority, digest), numbered_watchlist(sealed))
     for one in numbered:
         seen.check(one)
     entries, templates = sealed.open(unit.identity)
@@ -117,9 +101,25 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     return Deployment(authority, digest, grant, entries, gallery, numbered)
 
 
-def _verified_authority(document: bytes, unit: Unit, now: Instant) -> Verified[Authority]:
+def verified_authority(document: bytes, trust: TrustStore, now: Instant) -> Verified[Authority]:
+    """The authority, live or bench, if its signatures, kind and approval hold.
+
+    Raises:
+        DocumentError, SafeguardError: the first check that fails.
+    """
     bench = typ_of(document) == BENCH_AUTHORITY.typ
-    verified = verify(BENCH_AUTHORITY if bench else AUTHORITY, document, unit.trust, now)
+    verified = verify(BENCH_AUTHORITY if bench else AUTHORITY, document, trust, now)
+    kind_fits_signer(verified, bench=bench)
+    approval_suffices(verified, trust, bench=bench)
+    return verified
+
+
+def kind_fits_signer(verified: Verified[Authority], *, bench: bool) -> None:
+    """Refuse an authority whose text says another kind than its signature (R33).
+
+    Raises:
+        SafeguardError: R33.
+    """
     if (verified.body.kind is Kind.BENCH) != bench:
         raise SafeguardError(
             "says live but is signed as a bench, or the reverse",
@@ -127,7 +127,15 @@ def _verified_authority(document: bytes, unit: Unit, now: Instant) -> Verified[A
             next_step="have the right person sign the right kind",
             rule="R33",
         )
-    needs_approval = unit.trust.profile.independent_approval and not bench
+
+
+def approval_suffices(verified: Verified[Authority], trust: TrustStore, *, bench: bool) -> None:
+    """Refuse an authority without the independent signature that the profile asks for (R27).
+
+    Raises:
+        SafeguardError: R27, none, or by the person who authorised it.
+    """
+    needs_approval = trust.profile.independent_approval and not bench
     if needs_approval and not verified.signed_by(Role.INDEPENDENT_APPROVER):
         raise SafeguardError(
             "lacks the independent approver's signature",
@@ -142,26 +150,88 @@ def _verified_authority(document: bytes, unit: Unit, now: Instant) -> Verified[A
             next_step="have somebody else approve it",
             rule="R27",
         )
-    return verified
 
 
-def _sealed_watchlist(unit: Unit, authority: Authority, now: Instant) -> SealedWatchlist:
-    path = unit.config.path(unit.config.documents.watchlist)
-    content = read_bounded(path, FILE_LIMIT)
-    if hashlib.sha256(content).hexdigest() != authority.watchlist_sha256:
+def not_over(authority: Authority, seen: HighWater, now: Instant) -> None:
+    """Refuse a deployment that ended on this unit, or whose end has passed by a clock that is vouched for.
+
+    Raises:
+        SafeguardError: R6; DeploymentOverError if what is left of it must go.
+    """
+    if seen.is_closed(authority.deployment):
         raise SafeguardError(
-            "is not the list that the authority names",
-            where=str(path),
-            next_step="copy the authorised list, or have this one authorised",
-            rule="R12",
+            f"deployment {authority.deployment} is over on this unit",
+            where="authority",
+            next_step="a new deployment needs a new authority and a new list",
+            rule="R6",
         )
-    sealed = verify_watchlist(content, unit.trust, now)
-    watchlist_allows(sealed.manifest, authority, unit.trust.profile, approved=sealed.approved, now=now)
+    if now.synchronised and now.wall >= authority.end:
+        raise DeploymentOverError(authority.deployment, authority.end)
+
+
+def pack_authorised(authority: Authority, model_pack_sha256: str) -> None:
+    """Refuse a model pack other than the authorised one.
+
+    Raises:
+        SafeguardError: R18.
+    """
+    if authority.model_pack_sha256 != model_pack_sha256:
+        raise SafeguardError(
+            f"authorises {authority.model_pack_sha256[:12]}…, {model_pack_sha256[:12]}… is installed",
+            where="authority field model_pack_sha256",
+            next_step="install the authorised pack, or have this one authorised",
+            rule="R18",
+        )
+
+
+def usable_watchlist(
+    config: Config, trust: TrustStore, authority: Authority, now: Instant
+) -> SealedWatchlist:
+    """The installed list, still closed, if it is the one that the authority names and may be used.
+
+    Raises:
+        DocumentError, SafeguardError: the first check that fails.
+    """
+    path = config.path(config.documents.watchlist)
+    content = read_bounded(path, FILE_LIMIT)
+    list_is_named(content, authority, str(path))
+    sealed = verify_watchlist(content, trust, now)
+    watchlist_allows(sealed.manifest, authority, trust.profile, approved=sealed.approved, now=now)
     return sealed
 
 
-def _certificate(unit: Unit, now: Instant) -> Certificate | None:
-    name = unit.config.documents.certificate
+def list_is_named(content: bytes, authority: Authority, where: str) -> None:
+    """Refuse a watchlist file other than the one that the authority names by its hash.
+
+    Raises:
+        SafeguardError: R12.
+    """
+    if hashlib.sha256(content).hexdigest() != authority.watchlist_sha256:
+        raise SafeguardError(
+            "is not the list that the authority names",
+            where=where,
+            next_step="copy the authorised list, or have this one authorised",
+            rule="R12",
+        )
+
+
+def installed_certificate(config: Config, trust: TrustStore, now: Instant) -> Certificate | None:
+    """The verified evaluation certificate that the configuration names, None if it names none.
+
+    Raises:
+        DocumentError: it does not verify.
+    """
+    name = config.documents.certificate
     if name is None:
         return None
-    return verify(CERTIFICATE, read_bounded(unit.config.path(name), CERTIFICATE.limit), unit.trust, now).body
+    return verify(CERTIFICATE, read_bounded(config.path(name), CERTIFICATE.limit), trust, now).body
+
+
+def numbered_authority(authority: Authority, sha256: str) -> Numbered:
+    """What is remembered of an authority against rollback."""
+    return Numbered(f"authority {authority.deployment}", authority.sequence, sha256)
+
+
+def numbered_watchlist(sealed: SealedWatchlist) -> Numbered:
+    """What is remembered of a watchlist against rollback."""
+    return Numbered(f"watchlist {sealed.manifest.deployment}", sealed.manifest.sequence, sealed.sha256)

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from edgeagent.capture.protocol import Status
@@ -24,7 +25,7 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded
 from edgeagent.vision.types import UInt8Image
 
-SCENE_LIMIT = 262_144
+SCENE_LIMIT = 1_048_576
 PICTURE_LIMIT = 4_000_000
 NOISE_TILES = 8
 
@@ -36,6 +37,7 @@ class Actor(StrictModel):
         picture: file beside the scene file, with transparency.
         start, end: middle of the cut-out's lower edge when it enters and when it leaves.
         height: of the cut-out when it enters and when it leaves.
+        face: where its face is from the middle of its lower edge, right and up, as shares of its height.
         turn: strength of a sideways turn of the head, -0.4 to 0.4.
         gain, gamma: light on the person.
         blur: standard deviation of the lens blur.
@@ -48,6 +50,7 @@ class Actor(StrictModel):
     start: tuple[float, float]
     end: tuple[float, float]
     height: tuple[Annotated[float, Field(ge=20, le=2000)], Annotated[float, Field(ge=20, le=2000)]]
+    face: tuple[Annotated[float, Field(ge=-1, le=1)], Annotated[float, Field(ge=0, le=1)]]
     turn: Annotated[float, Field(ge=-0.4, le=0.4)]
     gain: Annotated[float, Field(ge=0.3, le=2)]
     gamma: Annotated[float, Field(ge=0.4, le=2.5)]
@@ -63,17 +66,23 @@ class Scene(StrictModel):
     seconds: Annotated[float, Field(gt=0, le=3600)]
     seed: Annotated[int, Field(ge=0, le=2**31)]
     noise: Annotated[float, Field(ge=0, le=30)]
-    actors: Annotated[tuple[Actor, ...], Field(max_length=500)]
+    actors: Annotated[tuple[Actor, ...], Field(max_length=2000)]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the actor of this index is in one frame: middle, lower edge and height, in pixels."""
+    """Where the actor of this index is in one frame, in pixels.
+
+    Attributes:
+        x, bottom: middle of the cut-out's lower edge.
+        face: x, y of the middle of the face.
+    """
 
     actor: int
     x: float
     bottom: float
     height: float
+    face: tuple[float, float]
 
 
 def load_scene(file: Path) -> Scene:
@@ -101,8 +110,9 @@ def places(scene: Scene, frame: int) -> list[Place]:
                 a + (b - a) * done
                 for a, b in zip((*actor.start, actor.height[0]), (*actor.end, actor.height[1]), strict=True)
             )
-            bob = 0.012 * height * math.sin(2 * math.pi * 1.8 * (now_s - actor.enters_s))
-            found.append(Place(index, x, bottom + bob, height))
+            bottom += 0.012 * height * math.sin(2 * math.pi * 1.8 * (now_s - actor.enters_s))
+            face = x + actor.face[0] * height, bottom - actor.face[1] * height
+            found.append(Place(index, x, bottom, height, face))
     return sorted(found, key=lambda place: place.height)
 
 
@@ -117,53 +127,63 @@ class SceneRenderer:
         """
         self.scene = load_scene(file)
         self._street = draw_street(self.scene.width, self.scene.height, self.scene.seed)
-        self._sprites = [_sprite(file.parent / actor.picture, actor) for actor in self.scene.actors]
-        rng = np.random.default_rng(self.scene.seed)
-        shape = (NOISE_TILES, self.scene.height, self.scene.width, 3)
-        noise = rng.normal(0, max(self.scene.noise, 1e-9), shape).astype(np.float32)
-        self._brighter = np.clip(noise, 0, 255).astype(np.uint8)
-        self._darker = np.clip(-noise, 0, 255).astype(np.uint8)
+        self._cut_outs = {
+            name: _cut_out(file.parent / name) for name in {actor.picture for actor in self.scene.actors}
+        }
+        self._views: dict[int, UInt8Image] = {}
+        tiles = [self._noise(tile) for tile in range(NOISE_TILES)]
+        self._brighter = [np.clip(noise, 0, 255).astype(np.uint8) for noise in tiles]
+        self._darker = [np.clip(-noise, 0, 255).astype(np.uint8) for noise in tiles]
 
     def draw(self, frame: int) -> UInt8Image:
         """Frame number `frame`: (height, width, 3) uint8 BGR."""
         picture = self._street.copy()
-        for place in places(self.scene, frame):
-            _paste(picture, self._sprites[place.actor], place)
+        present = places(self.scene, frame)
+        # Only of those in the picture: an hour's scene has too many walks to keep a view of each.
+        self._views = {place.actor: self._view(place.actor) for place in present}
+        for place in present:
+            _paste(picture, self._views[place.actor], place)
         cv2.convertScaleAbs(picture, picture, 1 + 0.03 * math.sin(frame / self.scene.fps * 0.7), 0)
         tile = (frame * 5) % NOISE_TILES
         cv2.add(picture, self._brighter[tile], picture)
         cv2.subtract(picture, self._darker[tile], picture)
         return picture
 
+    def _view(self, index: int) -> UInt8Image:
+        known = self._views.get(index)
+        if known is not None:
+            return known
+        actor = self.scene.actors[index]
+        return _seen_as(actor, self._cut_outs[actor.picture])
 
-def _sprite(file: Path, actor: Actor) -> UInt8Image:
-    """The actor's view of a cut-out, (H, W, 4) BGRA with premultiplied colour."""
+    def _noise(self, tile: int) -> npt.NDArray[np.int8]:
+        rng = np.random.default_rng((self.scene.seed, tile))
+        shape = (self.scene.height, self.scene.width, 3)
+        noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(self.scene.noise)
+        return np.clip(noise, -127, 127, out=noise).astype(np.int8)
+
+
+def _cut_out(file: Path) -> UInt8Image:
+    """A picture with transparency, (H, W, 4) BGRA."""
     content = np.frombuffer(read_bounded(file, PICTURE_LIMIT, CaptureError), np.uint8)
     picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+    if picture is None or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 4:
         raise CaptureError(
             "is not a picture with transparency", where=str(file), next_step="use a WebP or PNG cut-out"
         )
+    return np.asarray(picture, np.uint8)
+
+
+def _seen_as(actor: Actor, cut_out: UInt8Image) -> UInt8Image:
+    """The actor's view of a cut-out, (H, W, 4) BGRA with premultiplied colour."""
     light = np.clip(255 * actor.gain * (np.arange(256) / 255) ** actor.gamma, 0, 255).astype(np.uint8)
-    colour = cv2.LUT(np.ascontiguousarray(picture[..., :3]), light)
-    alpha = picture[..., 3:].astype(np.float32) / 255
-    whole = np.dstack([colour * alpha, alpha * 255]).astype(np.uint8)
-    whole = _turned(_with_coat(whole), actor.turn)
+    colour = cv2.LUT(np.ascontiguousarray(cut_out[..., :3]), light)
+    alpha = cut_out[..., 3:].astype(np.float32) / 255
+    whole = _turned(np.dstack([colour * alpha, alpha * 255]).astype(np.uint8), actor.turn)
     if actor.blur > 0:
-        whole = np.asarray(cv2.GaussianBlur(whole, (0, 0), actor.blur), np.uint8)
-    return whole
-
-
-def _with_coat(person: UInt8Image) -> UInt8Image:
-    """The person with a plain coat below, as tall again, so that nobody floats."""
-    height, width = person.shape[:2]
-    hem = round(height * 0.96)
-    solid = person[hem, :, 3] > 200
-    colour = np.median(person[hem, solid, :3], axis=0) if solid.any() else np.zeros(3)
-    whole = np.zeros((2 * height, width, 4), np.uint8)
-    whole[:height] = person
-    whole[hem:, solid, :3] = colour.astype(np.uint8)
-    whole[hem:, solid, 3] = 255
+        whole = np.asarray(
+            cv2.GaussianBlur(whole, (0, 0), actor.blur, borderType=cv2.BORDER_REPLICATE), np.uint8
+        )
     return whole
 
 
@@ -184,9 +204,9 @@ def _turned(picture: UInt8Image, turn: float) -> UInt8Image:
 
 
 def _paste(picture: UInt8Image, sprite: UInt8Image, place: Place) -> None:
-    """Blend the sprite into the picture; `place.height` is that of its upper half, the person."""
-    scale = place.height / (sprite.shape[0] / 2)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    """Blend the sprite into the picture."""
+    scale = place.height / sprite.shape[0]
+    interpolation = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
     drawn = cv2.resize(sprite, None, fx=scale, fy=scale, interpolation=interpolation)
     left = round(place.x - drawn.shape[1] / 2)
     top = round(place.bottom - place.height)

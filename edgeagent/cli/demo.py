@@ -93,7 +93,7 @@ def _run(folder: Path, out: Path, seconds: float) -> bool:
     judge = Judge(scene, detector_of(load_pack(default_pack_folder())))
     verdicts = [judge.verdict(alert) for alert in seen.alerts]
     if verdicts:
-        crowded = max(range(len(verdicts)), key=lambda index: len(verdicts[index].faces))
+        crowded = max(range(len(verdicts)), key=lambda index: len(verdicts[index].others))
         tell(f"picture: {_save_picture(out, seen.alerts[crowded], verdicts[crowded])}")
     summary, passed = _summary(seen, verdicts, broker.name)
     tell("PASS" if passed else "FAIL: see the figures below")
@@ -120,7 +120,7 @@ def _save_picture(out: Path, alert: Event, verdict: Verdict) -> Path:
         "left: all that the alert carried",
         "An operator decides, then an officer.",
     ]
-    picture = alert_picture(verdict.frame, verdict.faces, verdict.alerted, verdict.crop, lines)
+    picture = alert_picture(verdict.frame, verdict.face, verdict.place, verdict.others, verdict.crop, lines)
     return save_picture(out, picture)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeagent.capture.scene import SceneRenderer, places
+from edgeagent.capture.scene import Place, SceneRenderer, places
 from edgeagent.demo.play import Event
 from edgeagent.demo.scene import SUBJECT
 from edgeagent.vision.align import align
@@ -17,18 +17,16 @@ from edgeagent.vision.crop import face_only
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.types import Chip, Face, Frame, UInt8Image
 
-HEAD = 0.57
-"""Height of the middle of the face above a cut-out's lower edge, in heights of the cut-out."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One alert against the scene: the frame drawn again, its faces, and which of them was alerted."""
+    """One alert against the scene: the frame again, the alerted face, whose it is, who else is in it."""
 
     frame: UInt8Image
-    faces: tuple[Face, ...]
-    alerted: int
+    face: Face
     who: str
+    place: Place
+    others: tuple[Place, ...]
     crop: UInt8Image
 
     @property
@@ -53,17 +51,15 @@ class Judge:
         frame = Frame(pixels, captured_ns=0, sequence=alert["frame"])
         faces = tuple(self._detector.detect(frame))
         differences = [_difference(align(frame, face), crop) for face in faces]
-        alerted = int(np.argmin(differences))
-        return Verdict(pixels, faces, alerted, self._who(faces[alerted], alert["frame"]), crop)
+        face = faces[int(np.argmin(differences))]
+        near = sorted(places(self._renderer.scene, alert["frame"]), key=lambda place: _apart(place, face))
+        who = self._renderer.scene.actors[near[0].actor].name
+        return Verdict(pixels, face, who, near[0], tuple(near[1:]), crop)
 
-    def _who(self, face: Face, frame: int) -> str:
-        """The actor whose head is nearest to the face."""
-        x, y = (float(value) for value in face.landmarks.mean(axis=0))
-        nearest = min(
-            places(self._renderer.scene, frame),
-            key=lambda place: abs(place.x - x) + abs(place.bottom - HEAD * place.height - y),
-        )
-        return self._renderer.scene.actors[nearest.actor].name
+
+def _apart(place: Place, face: Face) -> float:
+    """Pixels between where the scene put a face and where it was found; two who cross differ in height."""
+    return float(np.hypot(*(face.landmarks.mean(axis=0) - np.array(place.face))))
 
 
 def _difference(chip: Chip, crop: UInt8Image) -> float:

@@ -11,25 +11,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeagent.capture.scene import Place
 from edgeagent.vision.types import Face, UInt8Image
 
 BANNER = "GENERATED SCENE - STAND-INS FROM PUBLIC-DOMAIN PORTRAITS - BENCH TEST, NOT A DEPLOYMENT"
 AMBER, WHITE, INK = (40, 170, 255), (255, 255, 255), (38, 32, 28)
 BAND = 40
 PANEL, CROP_SIDE = 256, 224
-PIXELATE = 12
+PIXELATE = 6
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def alert_picture(
-    frame: UInt8Image, faces: Sequence[Face], alerted: int, crop: UInt8Image, lines: Sequence[str]
+    frame: UInt8Image,
+    face: Face,
+    place: Place,
+    others: Sequence[Place],
+    crop: UInt8Image,
+    lines: Sequence[str],
 ) -> UInt8Image:
     """The annotated picture.
 
     Args:
         frame: (H, W, 3) uint8 BGR, the frame that completed the hit, drawn again.
-        faces: all faces detected in it.
-        alerted: index of the alerted one.
+        face: the alerted one, and `place`, where the scene put that person.
+        others: everybody else whom the scene put there, also whom no detector found.
         crop: (112, 112, 3) uint8 BGR, what the alert itself carried.
         lines: what to print beside the crop.
 
@@ -37,10 +43,12 @@ def alert_picture(
         (H + 40 + 256, W, 3) uint8 BGR: banner, street, and what the control room received.
     """
     picture = frame.copy()
-    for index, face in enumerate(faces):
-        if index != alerted:
-            _hide(picture, face)
-    _mark(picture, faces[alerted])
+    for behind in (other for other in others if other.height <= place.height):
+        _hide(picture, behind)
+    _show_again(picture, frame, face)
+    for before in (other for other in others if other.height > place.height):
+        _hide(picture, before)
+    _mark(picture, face)
     bordered = cv2.copyMakeBorder(picture, BAND, PANEL, 0, 0, cv2.BORDER_CONSTANT, value=INK)
     whole: UInt8Image = np.asarray(bordered, np.uint8)
     _panel(whole[-PANEL:], crop, lines)
@@ -56,18 +64,17 @@ def save_picture(folder: Path, picture: UInt8Image) -> Path:
     return target
 
 
-def _hide(picture: UInt8Image, face: Face) -> None:
-    """Pixelate and blur an ellipse well beyond the head."""
-    left, top, width, height = (float(value) for value in face.box)
-    middle = (round(left + width / 2), round(top + height * 0.45))
-    axes = (round(width * 0.95), round(height * 0.95))
+def _hide(picture: UInt8Image, place: Place) -> None:
+    """Pixelate and blur an ellipse well beyond the head, hat included."""
+    middle = (round(place.face[0]), round(place.face[1] - 0.03 * place.height))
+    axes = (round(place.height * 0.21), round(place.height * 0.30))
     mask = np.zeros(picture.shape[:2], np.uint8)
     cv2.ellipse(mask, middle, axes, 0, 0, 360, 255, -1)
     y0, y1 = max(middle[1] - axes[1], 0), min(middle[1] + axes[1], picture.shape[0])
     x0, x1 = max(middle[0] - axes[0], 0), min(middle[0] + axes[0], picture.shape[1])
-    part = picture[y0:y1, x0:x1]
-    if part.size == 0:
+    if x0 >= x1 or y0 >= y1:
         return
+    part = picture[y0:y1, x0:x1]
     cells = (
         max(part.shape[1] * PIXELATE // (2 * axes[0]), 1),
         max(part.shape[0] * PIXELATE // (2 * axes[1]), 1),
@@ -76,6 +83,15 @@ def _hide(picture: UInt8Image, face: Face) -> None:
     hidden = cv2.resize(coarse, part.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     hidden = cv2.GaussianBlur(hidden, (0, 0), axes[0] / 14)
     np.copyto(part, hidden, where=mask[y0:y1, x0:x1, None] > 0)
+
+
+def _show_again(picture: UInt8Image, frame: UInt8Image, face: Face) -> None:
+    """The alerted face, where hiding somebody behind it hid it too."""
+    left, top, width, height = (float(value) for value in face.box)
+    middle = (round(left + width / 2), round(top + height / 2))
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.ellipse(mask, middle, (round(width * 0.55), round(height * 0.58)), 0, 0, 360, 255, -1)
+    np.copyto(picture, frame, where=mask[..., None] > 0)
 
 
 def _mark(picture: UInt8Image, face: Face) -> None:

@@ -21,8 +21,19 @@ WALKERS = {
     "passer-by-2": "grace_hopper.webp",
     "passer-by-3": "joe_biden.webp",
 }
+FACES = {
+    SUBJECT: (0.064, 0.78),
+    "passer-by-1": (-0.051, 0.785),
+    "passer-by-2": (0.013, 0.66),
+    "passer-by-3": (0.08, 0.73),
+}
+"""Where the face is in a cut-out, as in `Actor.face`."""
+TALL = {SUBJECT: 1.0, "passer-by-1": 1.06, "passer-by-2": 0.82, "passer-by-3": 0.96}
+"""Makes heads of about one size: the portraits show more or less of the body."""
 ORDER = ("passer-by-1", SUBJECT, "passer-by-2", "passer-by-3")
 WIDTH, HEIGHT, FPS = 1280, 720, 15
+BESIDE, BELOW = 230.0, 12.0
+"""How far outside the picture, in pixels, a cut-out enters, and its cut lower edge stays."""
 GAP_S = 2.1
 """A new person enters this often, so three or four are in the picture together."""
 
@@ -41,18 +52,18 @@ def street(seconds: float, seed: int) -> Scene:
 
 def _walk(name: str, enters_s: float, rng: np.random.Generator) -> Actor:
     rightwards = bool(rng.integers(2))
-    near, far = float(rng.uniform(300, 350)), float(rng.uniform(250, 290))
-    lower = float(rng.uniform(500, 620))
-    edges = (-150.0, WIDTH + 150.0)
+    near, far = (TALL[name] * float(rng.uniform(*span)) for span in ((480, 540), (420, 470)))
+    edges = (-BESIDE, WIDTH + BESIDE)
     start, end = edges if rightwards else edges[::-1]
     return Actor(
         name=name,
         picture=WALKERS[name],
         enters_s=enters_s,
         crosses_s=float(rng.uniform(6.5, 8.5)),
-        start=(start, lower - 40),
-        end=(end, lower + 40),
+        start=(start, HEIGHT + BELOW),
+        end=(end, HEIGHT + 2 * BELOW),
         height=(far, near),
+        face=FACES[name],
         turn=float(rng.uniform(-0.22, 0.22)),
         gain=float(rng.uniform(0.8, 1.12)),
         gamma=float(rng.uniform(0.85, 1.2)),
