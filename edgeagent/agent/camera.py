@@ -52,9 +52,9 @@ class Camera:
     @property
     def state(self) -> CameraState:
         """What the device is."""
-        if not self._allowed:
-            return CameraState.CLOSED
-        return CameraState.DEGRADED if self.problem else CameraState.OPEN
+        if self.problem:
+            return CameraState.DEGRADED
+        return CameraState.CLOSED if self._capture is None else CameraState.OPEN
 
     def open(self) -> None:
         """Allow capture."""

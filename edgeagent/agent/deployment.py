@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from edgeagent.config import Config
+from edgeagent.documents.deployment_key import load_key
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.sequence import HighWater, Numbered
 from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, CERTIFICATE, Verified, typ_of, verify
@@ -94,7 +95,8 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     numbered = (numbered_authority(authority, digest), numbered_watchlist(sealed))
     for one in numbered:
         seen.check(one)
-    entries, templates = sealed.open(unit.identity)
+    data = unit.config.path(unit.config.data.folder)
+    entries, templates = sealed.open(load_key(data, unit.identity.name, authority.deployment))
     names = sorted({entry.person for entry in entries})
     number = {name: index for index, name in enumerate(names)}
     gallery = Gallery(templates, np.array([number[entry.person] for entry in entries]))

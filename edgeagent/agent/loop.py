@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from edgeagent.agent.camera import Camera
 from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit, load_deployment
@@ -22,6 +23,7 @@ from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming
 from edgeagent.alerts.outbox import Outbox
 from edgeagent.alerts.topics import Topics
+from edgeagent.documents.deployment_key import destroy_key, kept_keys
 from edgeagent.documents.messages import CameraState
 from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, verify
@@ -176,16 +178,26 @@ class Agent:
         self._scrubbed = True
 
     def _destroy(self) -> None:
-        """R6, R27: the list goes, in memory and on disk, and unsent alerts; nothing can start it again."""
+        """R6, R27: key and list go, in memory and on disk, and unsent alerts; nothing can start it again."""
         if self._recogniser is not None:
             self._recogniser.destroy()
             self._recogniser = None
-        self._outbox.discard_all()
-        self._leases.forget()
+        # The key first: if power fails at the next line, what is left of the list opens for nobody.
         if self._deployment is not None:
-            self._seen.close(self._deployment.authority.deployment)
+            self._end(self._deployment.authority.deployment)
         config = self._unit.config
         destroy(config.path(config.documents.watchlist))
+        self._outbox.discard_all()
+        self._leases.forget()
+
+    def _end(self, deployment: str) -> None:
+        """R6: its one-time key goes, and it can never start again."""
+        destroy_key(self._data, deployment)
+        self._seen.close(deployment)
+
+    @property
+    def _data(self) -> Path:
+        return self._unit.config.path(self._unit.config.data.folder)
 
     # --- documents and messages -----------------------------------------------------------------------
 
@@ -195,12 +207,15 @@ class Agent:
         if now.monotonic_ns < self._load_at_ns:
             return
         self._load_at_ns = now.monotonic_ns + LOAD_EVERY_NS
+        for kept in kept_keys(self._data):
+            if self._seen.is_closed(kept):  # it ended, but power failed before its key was destroyed
+                destroy_key(self._data, kept)
         try:
             deployment = load_deployment(self._unit, self._seen, now)
             for document in deployment.numbered:
                 self._seen.accept(document)
         except DeploymentOverError as over:  # R6: it ended while the unit was off
-            self._seen.close(over.deployment)
+            self._end(over.deployment)
             destroy(self._unit.config.path(self._unit.config.documents.watchlist))
             self._say(str(over))
             return
@@ -266,7 +281,7 @@ class Agent:
         revocation = verify(REVOCATION, unwrap(message, "revocation"), self._unit.trust, now).body
         if self._unit.identity.name not in revocation.units:
             return
-        self._seen.close(revocation.deployment)
+        self._end(revocation.deployment)
         if self._deployment is not None and self._deployment.authority.deployment == revocation.deployment:
             self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))
 
