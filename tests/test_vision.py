@@ -115,8 +115,8 @@ def test_landmarks_come_to_lie_where_the_embedder_expects_them(angle: float, eye
     for at_x, at_y in REFERENCE_LANDMARKS:
         near = chip * (np.hypot(x - at_x, y - at_y) < 7)
         assert near.max() > 200
-        assert (near * x).sum() / near.sum() == pytest.approx(at_x, abs=0.6)
-        assert (near * y).sum() / near.sum() == pytest.approx(at_y, abs=0.6)
+        assert (near * x).sum() / near.sum() == pytest.approx(at_x, abs=0.2)
+        assert (near * y).sum() / near.sum() == pytest.approx(at_y, abs=0.2)
 
 
 def test_what_lies_outside_the_frame_is_black() -> None:

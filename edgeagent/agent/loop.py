@@ -94,6 +94,7 @@ class Agent:
         self._problem = ""
         self._load_at_ns = 0
         self._report_at_ns = 0
+        self._told_camera = CameraState.CLOSED
 
     def attach(self, link: MqttLink) -> None:
         """Use this link; its `on_connected` must be `born`, its will `will`."""
@@ -133,7 +134,7 @@ class Agent:
             self._look()
         self._send()
         now = self._clock.now()
-        if now.monotonic_ns >= self._report_at_ns:
+        if now.monotonic_ns >= self._report_at_ns or self._camera.state is not self._told_camera:
             self._report(now)
 
     # --- the gate -------------------------------------------------------------------------------------
@@ -336,6 +337,7 @@ class Agent:
 
     def _report(self, now: Instant) -> None:
         self._report_at_ns = now.monotonic_ns + self._report_every_ns()
+        self._told_camera = self._camera.state
         if self._link is None or not self._link.connected:
             return
         challenge = self._leases.challenge(now).text if self._gate.grant and not self._gate.ended else ""

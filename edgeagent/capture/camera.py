@@ -44,7 +44,6 @@ class CaptureProcess:
         self._fd = os.memfd_create("edgeagent-frame", os.MFD_CLOEXEC)
         os.ftruncate(self._fd, self._slot_bytes)
         self._slot: UInt8Image = np.frombuffer(mmap.mmap(self._fd, self._slot_bytes), np.uint8)
-        self._used = 0
         self._asked = False
         numbers = [str(number) for number in (os.getpid(), self._fd, self._slot_bytes)]
         sizes = [str(number) for number in (width, height, fps)]
@@ -104,12 +103,11 @@ class CaptureProcess:
             status = Status.UNSUITABLE if reply.status is Status.FRAME else reply.status
             what, next_step = _FAILURES[status]
             raise CaptureError(what, where=self._spec.target, next_step=next_step)
-        self._used = size
         pixels = self._slot[:size].reshape(reply.height, reply.width, 3)
         return Frame(pixels, captured_ns=reply.captured_ns, sequence=reply.sequence)
 
     def _died(self) -> CaptureError:
-        code = self._process.wait(REAP_S) if self._process is not None else 0
+        code = self._ended()
         if code == -signal.SIGALRM:
             what = f"gave no frame for {ASKED_AGAIN_WITHIN_S:g} s or more"
             return CaptureError(what, where=self._spec.target, next_step="check the camera's plug and power")
@@ -117,10 +115,20 @@ class CaptureProcess:
             f"the capture process ended ({code})", where=self._spec.target, next_step="it is tried again"
         )
 
+    def _ended(self) -> int:
+        """Exit status of a child that closed its pipe; one that lives on without it is killed."""
+        process = self._process
+        if process is None:
+            return 0
+        try:
+            return process.wait(REAP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait(REAP_S)
+
     def release(self) -> None:
-        """Overwrite the frame that was given out (R1)."""
-        self._slot[: self._used].fill(0)
-        self._used = 0
+        """Overwrite the frame that was given out, and whatever an earlier, larger one left (R1)."""
+        self._slot.fill(0)
 
     def close(self) -> None:
         """End the process, so that the kernel closes the device, and overwrite the slot.
