@@ -54,7 +54,7 @@ $(VENV)/ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/ready-demo
 
 .venv-models/ready: deploy/models/requirements.lock
-	@$(PYTHON) -m venv .venv-models
+	@deploy/setup/venv $(PYTHON) .venv-models
 	@.venv-models/bin/python -m pip install -q --require-hashes -r deploy/models/requirements.lock
 	@touch $@
 
@@ -62,8 +62,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "edgeagent needs Python 3.11 to 3.13; try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "setting up $(VENV) (once, about a minute)"
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory apt-python3-venv
-	@$(PYTHON) -m venv $(VENV)
+	@deploy/setup/venv $(PYTHON) $(VENV)
 
 .PHONY: tools
 tools:
