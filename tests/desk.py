@@ -34,6 +34,7 @@ from edgeagent.config import (
     TrustSection,
     UnitSection,
 )
+from edgeagent.documents.deployment_key import OneTimeKey, key_file, save_key
 from edgeagent.documents.jws import base64url, sign_general
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.messages import (
@@ -107,6 +108,14 @@ def identity(role: Role, name: str, seed: int = 0) -> Identity:
         }
     )
     return Identity(role, name, signing, X25519PrivateKey.from_private_bytes(octets("seal")))
+
+
+def one_time(unit: str = UNIT, deployment: str = DEPLOYMENT, seed: int = 0) -> OneTimeKey:
+    """A unit's one-time key for a deployment, which follows from both and the seed."""
+    octets = hashlib.sha256(f"{seed}/{unit}/{deployment}/one-time".encode()).digest()
+    return OneTimeKey(
+        unit, deployment, X25519PrivateKey.from_private_bytes(octets), START - timedelta(hours=7)
+    )
 
 
 def profile(**changes: Any) -> Profile:
@@ -196,6 +205,7 @@ def manifest(rows: Iterable[Entry] = (), **changes: Any) -> Manifest:
     sealing: dict[str, Any] = {
         "ciphertext_sha256": "00" * 32,
         "sealed_keys": (SealedKey(unit=UNIT, kid="A" * 43, sealed="AA"),),
+        "commitments_sha256": "ab" * 32,
     }
     return Manifest(**(dict(terms(rows)) | sealing | changes))
 
@@ -385,9 +395,13 @@ class Desk:
     ) -> bytes:
         """The sealed and signed file."""
         listed = tuple(entries) or tuple(entry(n) for n in range(8))
-        sealed_to = [self.trusted(unit) for unit in (units or [self.unit])]
+        said = terms(listed, **changes)
+        sealed_to = [
+            one_time(unit.name, said.deployment, self.seed).public for unit in (units or [self.unit])
+        ]
         vectors = templates(len(listed), seed=self.seed) if rows is None else rows
-        return pack(terms(listed, **changes), listed, vectors, sealed_to, *(self[role] for role in signers))
+        people = [self[role] for role in signers]
+        return pack(said, listed, vectors, sealed_to, *people, commitments_sha256="ab" * 32)
 
     def state_message(self, signer: Identity | None = None, **changes: Any) -> bytes:
         """A unit's state as it arrives at the desk."""
@@ -436,13 +450,16 @@ class Folder:
         certificate_of: Certificate | None = None,
         **authority: Any,
     ) -> None:
-        """Write authority, watchlist and certificate; keywords change the authority."""
+        """Write authority, watchlist, one-time key and certificate; keywords change the authority."""
         content = watchlist or self.desk.watchlist(entries)
         named = {"watchlist_sha256": hashlib.sha256(content).hexdigest()} | authority
         kind: DocumentType[Authority] = BENCH_AUTHORITY if bench else AUTHORITY
         body = self.desk.bench_authority(**named) if bench else self.desk.authority(**named)
         roles = signers or ((Role.BENCH,) if bench else (Role.AUTHORISING_OFFICER,))
         (self.path / "list.edgelist").write_bytes(content)
+        key, data = one_time(deployment=body.deployment, seed=self.desk.seed), self.path / "data"
+        if not key_file(data, key.deployment).exists():
+            save_key(key, data)
         (self.path / "authority.json").write_bytes(sign(kind, body, *(self.desk[role] for role in roles)))
         signed = sign(CERTIFICATE, certificate_of or certificate(), self.desk[Role.EVALUATOR])
         (self.path / "certificate.json").write_bytes(signed)

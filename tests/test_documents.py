@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from edgeagent.documents.deployment_key import OneTimeKey
 from edgeagent.documents.jws import MAX_SIGNATURES
 from edgeagent.documents.keys import (
     KEY_FILE_LIMIT,
-    Identity,
     Role,
     load_identity,
     new_identity,
@@ -40,6 +40,7 @@ from tests.desk import (
     entry,
     identity,
     manifest,
+    one_time,
     raw_document,
     raw_signature,
     revocation,
@@ -776,20 +777,25 @@ def test_a_watchlist_opens_for_each_unit_that_it_names_and_no_other(desk: Desk) 
     content = desk.watchlist(units=[desk.unit, desk.other_unit])
     sealed = verify_watchlist(content, desk.trust, NOW)
     for unit in (desk.unit, desk.other_unit):
-        entries, rows = sealed.open(unit)
+        entries, rows = sealed.open(one_time(unit.name))
         assert [row.entry for row in entries] == [f"e{n}" for n in range(8)]
         assert rows.tobytes() == templates(8).tobytes()
         assert rows.flags.writeable  # so that it can be overwritten
     alone = verify_watchlist(desk.watchlist(), desk.trust, NOW)
-    for stranger in (desk.other_unit, desk[Role.CONTROL_ROOM], desk[Role.WATCHLIST_OFFICER]):
+    strangers = (one_time("unit-2"), one_time(deployment="another-street"), one_time(seed=1))
+    long_term = OneTimeKey("unit-1", one_time().deployment, desk.unit.sealing, NOW.wall)
+    for stranger in (*strangers, long_term):
         with pytest.raises(DocumentError, match="not sealed to this unit"):
             alone.open(stranger)
 
 
-def test_a_unit_key_of_the_same_name_but_other_keys_cannot_open(desk: Desk) -> None:
-    double = Identity(Role.UNIT, "unit-1", desk.unit.signing, desk.other_unit.sealing)
+def test_a_content_key_sealed_to_another_under_this_ones_name_does_not_open(desk: Desk) -> None:
+    head, _ = split(desk.watchlist())
+    taken = verify(SAMPLES["edgeagent-watchlist"].kind, head, desk.trust, NOW).body
+    (sealed,) = as_dict(taken)["sealed_keys"]
+    moved = _repack(desk, sealed_keys=[sealed | {"kid": one_time("unit-2").public.kid}])
     with pytest.raises(DocumentError, match="cannot be opened"):
-        verify_watchlist(desk.watchlist(), desk.trust, NOW).open(double)
+        verify_watchlist(moved, desk.trust, NOW).open(one_time("unit-2"))
 
 
 def test_nothing_of_the_list_is_readable_in_the_file(desk: Desk) -> None:
@@ -856,7 +862,7 @@ def _repack(desk: Desk, **said: Any) -> bytes:
 def test_a_manifest_that_says_other_than_the_body_is_refused(said: dict[str, Any], desk: Desk) -> None:
     sealed = verify_watchlist(_repack(desk, **said), desk.trust, NOW)
     with pytest.raises((DocumentError, SafeguardError)):
-        sealed.open(desk.unit)
+        sealed.open(one_time())
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 3e38, 2.0])
@@ -865,7 +871,7 @@ def test_templates_that_are_not_of_unit_length_are_refused(value: float, desk: D
     rows[3] = value
     sealed = verify_watchlist(desk.watchlist(rows=rows), desk.trust, NOW)
     with pytest.raises(DocumentError, match="templates of another length"):
-        sealed.open(desk.unit)
+        sealed.open(one_time())
 
 
 def test_an_entry_that_comes_twice_is_refused_when_the_list_is_made(desk: Desk) -> None:

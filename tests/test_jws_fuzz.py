@@ -19,7 +19,7 @@ from edgeagent.documents.table import typ_of, verify
 from edgeagent.documents.trust import open_trust_store
 from edgeagent.documents.watchlist_file import verify_watchlist
 from edgeagent.errors import DocumentError, KeyFileError, SafeguardError
-from tests.desk import NOW, UNIT, Desk, b64, raw_document
+from tests.desk import NOW, UNIT, Desk, b64, one_time, raw_document
 from tests.document_samples import SAMPLES
 
 DESK = Desk()
@@ -123,7 +123,7 @@ def test_a_signed_field_of_any_shape_is_refused_by_name_or_means_what_it_says(
 def test_a_watchlist_of_any_bytes_is_refused_by_name(data: st.DataObject) -> None:
     octets = data.draw(anything(WATCHLIST))
     refused_or_same(
-        lambda: verify_watchlist(octets, DESK.trust, NOW).open(DESK.unit),
+        lambda: verify_watchlist(octets, DESK.trust, NOW).open(one_time()),
         lambda opened: len(opened[0]) == 8,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
@@ -28,10 +27,11 @@ from edgeagent.vision.match import Gallery
 class DeploymentOverError(SafeguardError):
     """A genuine authority, but past its end by a clock that the system vouches for: what is left must go."""
 
-    def __init__(self, deployment: str, end: datetime) -> None:
-        self.deployment = deployment
+    def __init__(self, authority: Authority) -> None:
+        self.deployment = authority.deployment
+        self.watchlist_sha256 = authority.watchlist_sha256
         super().__init__(
-            f"deployment {deployment} ended at {end.isoformat()}",
+            f"deployment {authority.deployment} ended at {authority.end.isoformat()}",
             where="authority field end",
             next_step="ask for a new authority; the list was destroyed",
             rule="R6",
@@ -168,7 +168,7 @@ def not_over(authority: Authority, seen: HighWater, now: Instant) -> None:
             rule="R6",
         )
     if now.synchronised and now.wall >= authority.end:
-        raise DeploymentOverError(authority.deployment, authority.end)
+        raise DeploymentOverError(authority)
 
 
 def pack_authorised(authority: Authority, model_pack_sha256: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from edgeagent.agent.build import load_unit
 from edgeagent.agent.deployment import load_deployment
+from edgeagent.alerts.tls import tls_context
 from edgeagent.config import Config, load_config
 from edgeagent.documents.sequence import HighWater
 from edgeagent.errors import BrokerError, CaptureError, EdgeAgentError, OutboxError
@@ -25,6 +27,8 @@ from edgeagent.system.selftest import self_test
 ENOUGH_FREE = 256 * 1024 * 1024
 CERTIFICATE_WARNING_DAYS = 30
 BROKER_WAIT_S = 3.0
+CERTIFICATE_WAIT_S = 0.7
+TLS_MINIMUM = "1.3"
 MODEL_FILE = Path("/proc/device-tree/model")
 
 
@@ -150,16 +154,35 @@ def _certificate(config: Config, clock: Clock) -> str:
 
 
 def _broker(config: Config) -> str:
-    where = f"{config.broker.host}:{config.broker.port}"
+    """Reach it as the daemon would: by name, with TLS, showing our certificate; says nothing to it."""
+    broker = config.broker
+    where = f"{broker.host}:{broker.port}"
+    context = tls_context(
+        config.path(broker.ca), config.path(broker.certificate), config.path(broker.key), TLS_MINIMUM
+    )
     try:
-        with socket.create_connection((config.broker.host, config.broker.port), BROKER_WAIT_S):
-            return f"{where} answers"
+        with (
+            socket.create_connection((broker.host, broker.port), BROKER_WAIT_S) as plain,
+            context.wrap_socket(plain, server_hostname=broker.host) as wrapped,
+        ):
+            wrapped.settimeout(CERTIFICATE_WAIT_S)
+            _hear_refusal(wrapped)
+            return f"{where} answers with {wrapped.version()} and accepts our certificate"
     except OSError as cause:
         raise BrokerError(
-            f"does not answer: {cause.strerror or cause}",
+            f"cannot be reached with TLS: {cause.strerror or cause}",
             where=where,
-            next_step="check cable, modem and broker",
+            next_step="check cable, modem, broker, and that its certificate and ours are of one authority",
         ) from cause
+
+
+def _hear_refusal(wrapped: ssl.SSLSocket) -> None:
+    """In TLS 1.3 a broker refuses a client's certificate only after the handshake; silence is consent."""
+    try:
+        if wrapped.recv(1) == b"":
+            raise ConnectionAbortedError("the broker hung up on our certificate")
+    except TimeoutError:
+        return
 
 
 def _trust(config: Config, pack: ModelPack) -> str:

@@ -5,6 +5,7 @@ Everything that decides is elsewhere: the gate says what is allowed, this carrie
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import queue
 import threading
@@ -186,10 +187,19 @@ class Agent:
         # The key first: if power fails at the next line, what is left of the list opens for nobody.
         if self._deployment is not None:
             self._end(self._deployment.authority.deployment)
-        config = self._unit.config
-        destroy(config.path(config.documents.watchlist))
+            self._destroy_list(self._deployment.authority.watchlist_sha256)
         self._outbox.discard_all()
         self._leases.forget()
+
+    def _destroy_list(self, sha256: str) -> None:
+        """Only the list of that deployment: the next one's may lie there already."""
+        config = self._unit.config
+        path = config.path(config.documents.watchlist)
+        try:
+            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                destroy(path)
+        except OSError as cause:  # its key is gone already, so what is left opens for nobody
+            self._say(f"{path}: the list cannot be removed ({cause.strerror}); remove it by hand [R6]")
 
     def _end(self, deployment: str) -> None:
         """R6: its one-time key goes, and it can never start again."""
@@ -217,7 +227,7 @@ class Agent:
                 self._seen.accept(document)
         except DeploymentOverError as over:  # R6: it ended while the unit was off
             self._end(over.deployment)
-            destroy(self._unit.config.path(self._unit.config.documents.watchlist))
+            self._destroy_list(over.watchlist_sha256)
             self._say(str(over))
             return
         except (DocumentError, SafeguardError) as refusal:
@@ -282,9 +292,9 @@ class Agent:
         revocation = verify(REVOCATION, unwrap(message, "revocation"), self._unit.trust, now).body
         if self._unit.identity.name not in revocation.units:
             return
-        self._end(revocation.deployment)
         if self._deployment is not None and self._deployment.authority.deployment == revocation.deployment:
-            self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))
+            self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))  # the camera first (R16)
+        self._end(revocation.deployment)
 
     # --- frames ---------------------------------------------------------------------------------------
 

@@ -10,12 +10,22 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from edgeagent.cli.options import FILE, FOLDER, identity_with_role, json_option, out_option
+from edgeagent.cli.options import (
+    FILE,
+    FOLDER,
+    config_option,
+    identity_with_role,
+    json_option,
+    out_option,
+)
+from edgeagent.config import load_config
+from edgeagent.documents.deployment_key import key_file, load_key, new_key, save_key, sign_key
 from edgeagent.documents.jws import sign_general
 from edgeagent.documents.keys import Role, load_identity, new_identity, save_identity
 from edgeagent.documents.parse import parse
+from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.trust import TYP, TrustedKey, TrustStoreContent, trusted
-from edgeagent.errors import ConfigError
+from edgeagent.errors import ConfigError, SafeguardError
 from edgeagent.safeguards.profile import Profile
 from edgeagent.system.certificates import issue, make_authority
 from edgeagent.system.clock import SystemClock
@@ -77,6 +87,35 @@ def trust(
     )
     write_atomic(out, sign_general(content.model_dump_json().encode(), TYP, root.signing))
     click.echo(f"{out}: {len(content.keys)} keys; pin this root on every unit:\n{root.kid}")
+
+
+@keys.command()
+@click.argument("deployment")
+@config_option("/etc/edgeagent/edgeagent.toml")
+@out_option
+def deployment(deployment: str, config: Path, out: Path) -> None:
+    """On the unit: make the one-time key that alone will open DEPLOYMENT's watchlist (R6).
+
+    Hand the written public half to whoever builds the list. The private half stays on this unit and is
+    destroyed when the deployment ends. Run again, it writes the public half of the same key.
+    """
+    unit = load_config(config)
+    identity = identity_with_role(unit.path(unit.unit.key), Role.UNIT)
+    data = unit.path(unit.data.folder)
+    if HighWater(data / "seen.json").is_closed(deployment):
+        raise SafeguardError(
+            f"deployment {deployment} is over on this unit",
+            where="deployment",
+            next_step="a new deployment needs a new name",
+            rule="R6",
+        )
+    if key_file(data, deployment).exists():
+        key = load_key(data, identity.name, deployment)
+    else:
+        key = new_key(identity.name, deployment, SystemClock().now())
+        save_key(key, data)
+    write_atomic(out, sign_key(key, identity) + b"\n")
+    click.echo(f"{out}: one-time key of {identity.name} for {deployment}, thumbprint {key.public.kid}")
 
 
 def read_profile(file: Path) -> Profile:

@@ -51,14 +51,15 @@ def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bo
     )
     link = desk_link(desk, [Subscription(every_unit("state", bench=bench), accept_retained=True)])
     click.echo(f"holding the lease of {deployment}, {officers} officers; Ctrl-C releases", err=True)
+    told: dict[str, str] = {}
     try:
         for message in messages(link, forever=True):
-            _answer(holder, link, message, as_json)
+            _answer(holder, link, message, told, as_json)
     except KeyboardInterrupt:
         click.echo("releasing", err=True)
         holder.duration_s = 0.0
         for message in messages(link, forever=False):
-            _answer(holder, link, message, as_json)
+            _answer(holder, link, message, told, as_json)
     finally:
         link.close(None, timeout_s=2.0)
 
@@ -77,10 +78,19 @@ def messages(link: MqttLink, *, forever: bool) -> Iterator[Incoming]:
             continue
 
 
-def _answer(holder: LeaseHolder, link: MqttLink, message: Incoming, as_json: bool) -> None:
+def _answer(
+    holder: LeaseHolder, link: MqttLink, message: Incoming, told: dict[str, str], as_json: bool
+) -> None:
     now = SystemClock().now()
     try:
         answer = holder.answer(message.topic, message.payload, now)
+        while holder.others:
+            unit, other = holder.others.popitem()
+            if told.get(unit) != other:
+                click.echo(
+                    f"{unit} is in deployment {other}, not {holder.deployment}: no lease for it", err=True
+                )
+            told[unit] = other
         if answer is None:
             return
         link.publish(answer.topic, answer.message)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "authority": "edgeagent.cli.authority",
     "demo": "edgeagent.cli.demo",
     "doctor": "edgeagent.cli.unit",
+    "documents": "edgeagent.cli.documents",
     "keys": "edgeagent.cli.keys",
     "lease": "edgeagent.cli.lease",
     "run": "edgeagent.cli.unit",

@@ -20,12 +20,25 @@ from edgeagent.cli.options import (
     out_option,
     trust_options,
 )
+from edgeagent.controlroom.commitments import ListFiles
 from edgeagent.controlroom.enrolment_csv import read_rows
 from edgeagent.controlroom.workshop import Enrolled, enrol
+from edgeagent.documents.commitments import (
+    COMMITMENTS_LIMIT,
+    PROOF_LIMIT,
+    SALT_LIMIT,
+    Proof,
+    answer,
+    check,
+    commit_all,
+)
+from edgeagent.documents.deployment_key import DEPLOYMENT_KEY, DeploymentKey, verify_key
 from edgeagent.documents.keys import Identity, Role
+from edgeagent.documents.parse import parse
+from edgeagent.documents.table import WATCHLIST
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT, pack, verify_watchlist
-from edgeagent.errors import EnrolmentError, SafeguardError
+from edgeagent.errors import DocumentError, EnrolmentError, SafeguardError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.watchlist import Terms, needs_approval
 from edgeagent.system.clock import SystemClock
@@ -46,7 +59,14 @@ def watchlist() -> None:
 @click.option("--images", required=True, type=FOLDER, help="Folder of images, one face each.")
 @click.option("--csv", "csv_file", required=True, type=FILE, help="One row an image; all columns mandatory.")
 @click.option("--deployment", required=True, help="Deployment identifier, as in the authority.")
-@click.option("--unit", "units", multiple=True, required=True, help="Unit that may open it; repeat for each.")
+@click.option(
+    "--unit-key",
+    "unit_keys",
+    multiple=True,
+    required=True,
+    type=FILE,
+    help="What `keys deployment` wrote on a unit that may open it; repeat for each.",
+)
 @click.option("--key", "key_file", required=True, type=FILE, help="Watchlist officer's private key.")
 @click.option("--approver-key", type=FILE, help="Independent approver's key, where a category needs it.")
 @click.option(
@@ -70,7 +90,7 @@ def build(
     images: Path,
     csv_file: Path,
     deployment: str,
-    units: tuple[str, ...],
+    unit_keys: tuple[Path, ...],
     key_file: Path,
     approver_key: Path | None,
     hours: float,
@@ -84,7 +104,9 @@ def build(
 
     Signing says: every image is lawfully held and every listing is necessary.
     """
-    trust, now = open_trust(trust_file, root), SystemClock().now()
+    trust, now, files = open_trust(trust_file, root), SystemClock().now(), ListFiles(out)
+    files.refuse_existing()
+    keys = _unit_keys(unit_keys, deployment, trust, now)
     signers = [identity_with_role(key_file, Role.WATCHLIST_OFFICER)]
     if approver_key is not None:
         signers.append(identity_with_role(approver_key, Role.INDEPENDENT_APPROVER))
@@ -92,10 +114,12 @@ def build(
     _refuse_defects(enrolled, csv_file)
     terms = _describe(enrolled, deployment, sequence, hours, pack_sha256, now)
     _check_approval(terms, signers)
-    keys = [trust.unit(name) for name in units]
-    content = pack(terms, enrolled.entries, enrolled.templates, keys, *signers)
+    committed = commit_all(deployment, {entry.person for entry in enrolled.entries})
+    content = pack(
+        terms, enrolled.entries, enrolled.templates, keys, *signers, commitments_sha256=committed.sha256
+    )
     enrolled.templates.fill(0)
-    write_atomic(out, content, mode=0o600)
+    files.write(content, committed)
     said = {
         "file": str(out),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -107,6 +131,21 @@ def build(
     click.echo(
         json.dumps(said) if as_json else "\n".join(f"{name:12} {value}" for name, value in said.items())
     )
+
+
+def _unit_keys(
+    files: tuple[Path, ...], deployment: str, trust: TrustStore, now: Instant
+) -> list[DeploymentKey]:
+    """The verified one-time keys, one a unit (R6)."""
+    keys: list[DeploymentKey] = []
+    for file in files:
+        key = verify_key(read_bounded(file, DEPLOYMENT_KEY.limit), deployment, trust, now)
+        if key.unit in {other.unit for other in keys}:
+            raise DocumentError(
+                f"is a second key of {key.unit}", where=str(file), next_step="give one key a unit"
+            )
+        keys.append(key)
+    return keys
 
 
 def _enrol(images: Path, csv_file: Path, trust: TrustStore, now: Instant) -> tuple[Enrolled, str]:
@@ -191,3 +230,60 @@ def inspect(file: Path, trust_file: Path, root: str, as_json: bool) -> None:
     click.echo(
         json.dumps(said) if as_json else "\n".join(f"{name:26} {value}" for name, value in said.items())
     )
+
+
+@watchlist.command()
+@click.argument("person")
+@click.option("--manifest", required=True, type=FILE, help="The list's signed manifest.")
+@click.option("--commitments", required=True, type=FILE, help="The list's commitments.")
+@click.option("--salt", required=True, type=FILE, help="The list's salt, from whoever holds it.")
+@click.option("--proof", type=FILE, default=None, help="Write the proof here; it holds the salt.")
+@trust_options
+@json_option
+def ask(
+    person: str,
+    manifest: Path,
+    commitments: Path,
+    salt: Path,
+    proof: Path | None,
+    trust_file: Path,
+    root: str,
+    as_json: bool,
+) -> None:
+    """Say whether PERSON was on a list, also when the list is gone (R31).
+
+    A proof shows the list's salt, with which its reader can ask about others too: give it to a court or an
+    inspector, not to the public.
+    """
+    given = answer(
+        person,
+        read_bounded(manifest, WATCHLIST.limit),
+        read_bounded(commitments, COMMITMENTS_LIMIT),
+        read_bounded(salt, SALT_LIMIT),
+        open_trust(trust_file, root),
+        SystemClock().now(),
+    )
+    if proof is not None:
+        write_atomic(proof, given.model_dump_json().encode() + b"\n", mode=0o600)
+    click.echo(json.dumps(_answer(given)) if as_json else _sentence(given))
+
+
+@watchlist.command("check-proof")
+@click.argument("file", type=FILE)
+@trust_options
+@json_option
+def check_proof(file: Path, trust_file: Path, root: str, as_json: bool) -> None:
+    """Verify a proof FILE that somebody else made with `watchlist ask`; exit 2 if it proves nothing."""
+    given = parse(Proof, read_bounded(file, PROOF_LIMIT), str(file))
+    manifest = check(given, open_trust(trust_file, root), SystemClock().now())
+    said = _answer(given) | {"sequence": manifest.sequence, "created_at": manifest.created_at.isoformat()}
+    click.echo(json.dumps(said) if as_json else f"proved: {_sentence(given)}")
+
+
+def _answer(proof: Proof) -> dict[str, str | int]:
+    return {"person": proof.person, "deployment": proof.deployment, "present": proof.present}
+
+
+def _sentence(proof: Proof) -> str:
+    was = "was" if proof.present else "was NOT"
+    return f"{proof.person} {was} on this list of deployment {proof.deployment}"

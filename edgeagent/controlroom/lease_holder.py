@@ -43,6 +43,8 @@ class LeaseHolder:
     deployment: str
     officers: int
     duration_s: float
+    others: dict[str, str] = field(default_factory=dict)
+    """Units that ask for a lease of another deployment, and of which."""
     _sequence: int = 0
     _answered: dict[str, str] = field(default_factory=dict)
 
@@ -58,6 +60,8 @@ class LeaseHolder:
             raise DocumentError(
                 "a bench's state on a live topic, or the reverse", where="state", next_step="drop it"
             )
+        if state.deployment is not None and state.deployment != self.deployment:
+            self.others[state.unit] = state.deployment
         wants = state.challenge and state.deployment == self.deployment and state.state is not Presence.CLOSED
         if not wants or self._answered.get(state.unit) == state.challenge:
             return None

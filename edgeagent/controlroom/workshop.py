@@ -1,7 +1,11 @@
-"""Building a watchlist: from images and rows to entries and templates. A defect refuses the whole list."""
+"""Building a watchlist: from images and rows to entries and templates. A defect refuses the whole list.
+
+Memory is bounded by the row of templates and one image, whatever the length of the list.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeagent.controlroom.duplicates import DUPLICATE_COSINE, find_duplicates
 from edgeagent.controlroom.enrolment_csv import Row
+from edgeagent.controlroom.work_file import WorkFile
 from edgeagent.errors import EnrolmentError
 from edgeagent.safeguards.watchlist import Entry
 from edgeagent.system.files import read_bounded
@@ -52,20 +58,83 @@ def enrol(
     limits: Limits,
     today: date,
     on_row: Callable[[], None],
+    work: Work | None = None,
 ) -> Enrolled:
-    """Enrol every row; one image at a time is in memory. `on_row` is called after each."""
+    """Enrol every row; one image at a time is in memory. `on_row` is called after each.
+
+    Args:
+        work: what an earlier, interrupted build has done, and where to note what is done now.
+    """
     entries: list[Entry] = []
     templates = np.zeros((len(rows), embedder.dimensions), np.float32)
     refusals: list[Refusal] = []
-    for row in rows:
-        try:
-            entry = row.to_entry(today)
-            _enrol_image(images / row.image, detector, embedder, limits, templates[len(entries)])
-            entries.append(entry)
-        except EnrolmentError as refusal:
-            refusals.append(Refusal(row.entry, str(refusal)))
-        on_row()
-    return Enrolled(tuple(entries), templates[: len(entries)], tuple(refusals))
+    try:
+        for row in rows:
+            try:
+                entry = row.to_entry(today)
+                image = images / row.image
+                out = templates[len(entries)]
+                if work is None:
+                    _enrol_image(image, detector, embedder, limits, out)
+                else:
+                    _resume_image(work, row, image, detector, embedder, limits, out)
+                entries.append(entry)
+            except EnrolmentError as refusal:
+                refusals.append(Refusal(row.entry, str(refusal)))
+            on_row()
+        listed = tuple(entries)
+        refusals += _one_face_twice(listed, templates[: len(entries)])
+        return Enrolled(listed, templates[: len(entries)], tuple(refusals))
+    except BaseException:
+        templates.fill(0)  # R1: an interrupted build leaves no template in memory
+        raise
+
+
+def _one_face_twice(entries: tuple[Entry, ...], templates: Float32Array) -> list[Refusal]:
+    """R7: one face under two persons' names is a mistake in the list, and nobody could tell who was met."""
+    return [
+        Refusal(
+            pair.second,
+            f"has the face of entry {pair.first}, another person (cosine {pair.cosine:.2f}, "
+            f"limit {DUPLICATE_COSINE:.2f}) [R7] — if it is one person, give both rows the same person; if not, use another picture of one",
+        )
+        for pair in find_duplicates(entries, templates)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work file as the workshop uses it: by row, image, limits and model pack."""
+
+    file: WorkFile
+    pack_sha256: str
+
+    def key(self, row: Row, image: Path, limits: Limits) -> bytes:
+        """SHA-256 of everything that the template follows from.
+
+        Raises:
+            EnrolmentError: the image cannot be read.
+        """
+        picture = hashlib.sha256(read_bounded(image, IMAGE_LIMIT, EnrolmentError)).hexdigest()
+        said = "\n".join((row.model_dump_json(), picture, repr(limits), self.pack_sha256))
+        return hashlib.sha256(said.encode()).digest()
+
+
+def _resume_image(
+    work: Work,
+    row: Row,
+    path: Path,
+    detector: Detector,
+    embedder: Embedder,
+    limits: Limits,
+    out: Float32Array,
+) -> None:
+    key = work.key(row, path, limits)
+    if work.file.get(key, out):
+        return
+    _enrol_image(path, detector, embedder, limits, out)
+    if work.key(row, path, limits) == key:  # the image was not exchanged meanwhile
+        work.file.put(key, out)
 
 
 def _enrol_image(

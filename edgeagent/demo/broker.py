@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from edgeagent.demo.mosquitto_conf import access_list, configuration
+from edgeagent.demo.tied import tied
 from edgeagent.errors import BrokerError
 from edgeagent.system.certificates import Certificate, issue, make_authority
 
@@ -41,16 +42,6 @@ AMQTT_LIMITS = (
     "keeps no list of what it refused: a forbidden publication is acknowledged and dropped",
     "is one Python process, fit for a demo and not for duty",
 )
-
-# Run in the child before the broker: it dies with the thread that started it (PR_SET_PDEATHSIG = 1), which
-# `preexec_fn` could also ask for, but not safely in a process with threads.
-_TIE_TO_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    os._exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class RunningBroker:
@@ -94,7 +85,7 @@ class RunningBroker:
     def start(self) -> None:
         """Start, or start again, on the same port; returns when TLS is answered, else `BrokerError`."""
         self.stop()
-        command = [sys.executable, "-c", _TIE_TO_PARENT, str(os.getpid()), *self._command]
+        command = tied(self._command)
         environment = _environment(Path(self._command[0]))
         try:
             with (self._folder / "broker.log").open("ab") as log:

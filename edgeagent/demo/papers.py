@@ -166,10 +166,24 @@ def make_watchlist(folder: Path, root: str) -> dict[str, object]:
     writer.writeheader()
     writer.writerow(row)
     write_atomic(folder / "list.csv", text.getvalue().encode())
-    options = ["--images", "images", "--csv", "list.csv", "--deployment", DEPLOYMENT, "--unit", UNIT]
+    _make_deployment_key(folder, root)
+    options = ["--images", "images", "--csv", "list.csv", "--deployment", DEPLOYMENT]
+    options += ["--unit-key", "unit-deployment.jws"]
     options += ["--key", "list.key", "--trust", "trust.json", "--root", root, "--hours", "12"]
     said = edgeagent(folder, "watchlist", "build", *options, "--out", "watchlist.edgelist", "--json")
     return dict(json.loads(said))
+
+
+def _make_deployment_key(folder: Path, root: str) -> None:
+    """On the unit, before it is told of its broker: the one-time key that alone opens the list (R6)."""
+    places = {"host": "127.0.0.1", "port": 8883, "ca": "ca.crt", "certificate": "unit.crt", "key": "unit.tls"}
+    text = UNIT_TOML.format(
+        unit=UNIT, root=root, scene=folder / "scene.json", width=WIDTH, height=HEIGHT, **places
+    )
+    write_atomic(folder / "unit.toml", text.encode())
+    edgeagent(
+        folder, "keys", "deployment", DEPLOYMENT, "--config", "unit.toml", "--out", "unit-deployment.jws"
+    )
 
 
 def make_authority(folder: Path, threshold: float) -> None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgeagent.demo.papers import DEPLOYMENT, Papers
+from edgeagent.demo.tied import tied
 from edgeagent.errors import EdgeAgentError
 
 STOP_S = 6.0
@@ -30,6 +31,7 @@ Tell = Callable[[str], None]
 class Program:
     """A running `edgeagent` command whose lines of JSON are collected."""
 
+    name: str
     process: subprocess.Popen[str]
     events: queue.Queue[Event]
 
@@ -38,7 +40,7 @@ class Program:
         """Start it; what it says to a person goes to a log in the folder."""
         with (folder / f"{arguments[0]}.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "edgeagent", *arguments],
+                tied([sys.executable, "-m", "edgeagent", *arguments]),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -47,7 +49,7 @@ class Program:
             )
         events: queue.Queue[Event] = queue.Queue()
         threading.Thread(target=_collect, args=(process, events), daemon=True).start()
-        return Program(process, events)
+        return Program(arguments[0], process, events)
 
     def __enter__(self) -> Self:
         return self
@@ -146,7 +148,7 @@ def _follow(
             if program.process.poll() is not None:
                 raise EdgeAgentError(
                     f"ended by itself ({program.process.returncode})",
-                    where=" ".join(str(part) for part in program.process.args[2:5]),  # type: ignore[index]
+                    where=f"edgeagent {program.name}",
                     next_step="read the log in the demo's folder",
                 )
         try:

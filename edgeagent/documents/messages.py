@@ -100,7 +100,7 @@ class UnitState(StrictModel):
 
     Attributes:
         boot: random number of this start of the daemon.
-        birth: counts connections of this boot, as Sparkplug's bdSeq: tells an old will from a new one.
+        birth: counts connections of this boot; 0 in the will, whose `boot` tells which start it is of.
         rule, reason: why the gate is where it is.
         challenge: what a lease must answer (R16); empty when none can be.
         problem: what a technician should know, empty when nothing.

@@ -1,5 +1,7 @@
 """The watchlist file: a signed manifest, then one AES-256-GCM body for the units that it names.
 
+The body's key is sealed to each unit's one-time key for the deployment, never to a long-term one (R6).
+
     b"EDGELIST1\\n" · length of the manifest (4 octets, big endian) · manifest (general JSON JWS) · body
 
 The body's plain form is: length of the entries (4 octets) · entries (JSON) · templates (float32, little
@@ -19,12 +21,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import Field
 
+from edgeagent.documents.deployment_key import DeploymentKey, OneTimeKey
 from edgeagent.documents.jws import base64url, unbase64url
 from edgeagent.documents.keys import Identity, Role, public_sealing_key
 from edgeagent.documents.parse import parse
 from edgeagent.documents.seal import seal, unseal, watchlist_info
 from edgeagent.documents.table import WATCHLIST, sign, verify
-from edgeagent.documents.trust import TrustedKey, TrustStore
+from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
@@ -56,23 +59,33 @@ class SealedWatchlist:
     approved: bool
     _body: bytes
 
-    def open(self, identity: Identity) -> tuple[tuple[Entry, ...], Templates]:
-        """Entries and templates, (n, d) float32 of unit length, for a unit that the list is sealed to.
+    def open(self, key: OneTimeKey) -> tuple[tuple[Entry, ...], Templates]:
+        """Entries and templates, (n, d) float32 of unit length, with a key that the list is sealed to.
 
         Raises:
-            DocumentError: not sealed to this unit, or altered.
+            DocumentError: not sealed to this key, or altered.
         """
-        return _open_body(self.manifest, self._body, identity)
+        return _open_body(self.manifest, self._body, key)
 
 
 def pack(
     terms: Terms,
     entries: tuple[Entry, ...],
     templates: Templates,
-    units: list[TrustedKey],
+    units: list[DeploymentKey],
     *signers: Identity,
+    commitments_sha256: str,
 ) -> bytes:
-    """The sealed and signed file, made anew each time with a fresh content key."""
+    """The sealed and signed file, made anew each time with a fresh content key.
+
+    Args:
+        units: verified one-time keys of this deployment, one a unit.
+        commitments_sha256: of the file of commitments that is kept beside the list (R31).
+
+    Raises:
+        DocumentError: a role that may not sign.
+        SafeguardError: the terms do not count these entries.
+    """
     listing = _Entries(entries=entries).model_dump_json().encode()
     plain = len(listing).to_bytes(4, "big") + listing + templates.astype("<f4").tobytes()
     key, nonce = AESGCM.generate_key(256), os.urandom(NONCE_BYTES)
@@ -80,16 +93,20 @@ def pack(
     sealed_keys = tuple(_sealed_key(key, terms.deployment, unit) for unit in units)
     body_matches(terms, entries)
     digest = hashlib.sha256(body).hexdigest()
-    manifest = Manifest(**terms.model_dump(), ciphertext_sha256=digest, sealed_keys=sealed_keys)
+    manifest = Manifest(
+        **terms.model_dump(),
+        ciphertext_sha256=digest,
+        sealed_keys=sealed_keys,
+        commitments_sha256=commitments_sha256,
+    )
     head = sign(WATCHLIST, manifest, *signers)
     return MAGIC + len(head).to_bytes(4, "big") + head + body
 
 
-def _sealed_key(key: bytes, deployment: str, unit: TrustedKey) -> SealedKey:
-    info = watchlist_info(deployment, unit.name)
-    return SealedKey(
-        unit=unit.name, kid=unit.kid, sealed=base64url(seal(key, public_sealing_key(unit.seal), info))
-    )
+def _sealed_key(key: bytes, deployment: str, unit: DeploymentKey) -> SealedKey:
+    info = watchlist_info(deployment, unit.unit)
+    sealed = seal(key, public_sealing_key(unit.seal), info)
+    return SealedKey(unit=unit.unit, kid=unit.kid, sealed=base64url(sealed))
 
 
 def split(content: bytes) -> tuple[bytes, bytes]:
@@ -123,15 +140,16 @@ def verify_watchlist(content: bytes, trust: TrustStore, now: Instant) -> SealedW
     return SealedWatchlist(verified.body, hashlib.sha256(content).hexdigest(), approved, body)
 
 
-def _open_body(manifest: Manifest, body: bytes, identity: Identity) -> tuple[tuple[Entry, ...], Templates]:
-    sealed = next((s for s in manifest.sealed_keys if s.kid == identity.kid), None)
+def _open_body(manifest: Manifest, body: bytes, own: OneTimeKey) -> tuple[tuple[Entry, ...], Templates]:
+    kid = own.public.kid
+    sealed = next((s for s in manifest.sealed_keys if s.kid == kid), None)
     if sealed is None:
         raise DocumentError(
-            "is not sealed to this unit", where="watchlist", next_step=f"build it with --unit {identity.name}"
+            "is not sealed to this unit's key for this deployment",
+            where="watchlist",
+            next_step=f"build it with the --unit-key that {own.unit} made",
         )
-    key = unseal(
-        unbase64url(sealed.sealed), identity.sealing, watchlist_info(manifest.deployment, sealed.unit)
-    )
+    key = unseal(unbase64url(sealed.sealed), own.private, watchlist_info(manifest.deployment, own.unit))
     plain = bytearray(max(0, len(body) - NONCE_BYTES - TAG_BYTES))
     try:
         AESGCM(key).decrypt_into(body[:NONCE_BYTES], body[NONCE_BYTES:], manifest.deployment.encode(), plain)

@@ -38,7 +38,7 @@ class Entry(StrictModel):
 
 
 class SealedKey(StrictModel):
-    """The list's content key, sealed (HPKE) to one unit; base64url."""
+    """The list's content key, sealed (HPKE) to one unit's one-time key, which `kid` names; base64url."""
 
     unit: UnitName
     kid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -70,9 +70,14 @@ class Terms(StrictModel):
 
 
 class Manifest(Terms):
-    """What the watchlist officer signs: the terms, the hash of the sealed body, and for whom it is sealed."""
+    """What the watchlist officer signs: the terms, the hash of the sealed body, and for whom it is sealed.
+
+    Attributes:
+        commitments_sha256: of the file that later answers "was I on it?" (R31).
+    """
 
     ciphertext_sha256: Sha256
+    commitments_sha256: Sha256
     sealed_keys: Annotated[tuple[SealedKey, ...], Field(min_length=1, max_length=64)]
 
 

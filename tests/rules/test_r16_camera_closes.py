@@ -285,7 +285,7 @@ class Played:
 def played(folder: Folder, desk: Desk, tmp_path: Path) -> Iterator[Played]:
     folder.put()
     hands, wire, camera = Hands(), Wire(), Camera(NoPictures)
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(exist_ok=True)
     file = tmp_path / "data" / "outbox.sqlite"
     with Outbox(file, capacity=9, in_flight_cap=9, retry=Backoff(1, 2), rng=random.Random(1)) as outbox:
         agent = Agent(

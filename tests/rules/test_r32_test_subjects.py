@@ -15,7 +15,7 @@ from edgeagent.safeguards.categories import APPROVAL_NEEDED, Category, ImageBasi
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.watchlist import only_test_subjects
 from edgeagent.vision.types import CHIP_SIZE, Chip
-from tests.desk import NOW, Desk, entry, manifest, test_subject
+from tests.desk import NOW, Desk, entry, terms, test_subject
 from tests.test_workshop import TODAY, write_csv
 
 
@@ -45,6 +45,6 @@ def test_an_alert_says_that_it_is_of_a_test_subject(desk: Desk) -> None:
 
 def test_a_live_list_may_hold_test_subjects_among_others() -> None:
     """The blue list measures the miss rate of a real deployment; only a bench takes nobody else."""
-    assert only_test_subjects(manifest([test_subject(1), test_subject(2)]))
-    assert not only_test_subjects(manifest([test_subject(1), entry(2)]))
+    assert only_test_subjects(terms([test_subject(1), test_subject(2)]))
+    assert not only_test_subjects(terms([test_subject(1), entry(2)]))
     assert Category.TEST_SUBJECT not in APPROVAL_NEEDED
