@@ -38,7 +38,7 @@ from edgeagent.controlroom.lease_holder import LeaseHolder, read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
 from edgeagent.controlroom.workshop import enrol
 from edgeagent.demo.broker import start_broker
-from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK
+from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK, REVOCATION_DESK
 from edgeagent.demo.papers import DESK_TOML, UNIT_TOML
 from edgeagent.demo.scene import ASSETS, ENROLLED, FACES, WALKERS
 from edgeagent.documents.deployment_key import key_file, save_key
@@ -308,6 +308,7 @@ class Bench:
         self.config.write_text(text)
         (self.path / "alerts.toml").write_text(self._toml(DESK_TOML, CONTROL_ROOM))
         (self.path / "lease.toml").write_text(self._toml(DESK_TOML, LEASE_DESK))
+        (self.path / "revoke.toml").write_text(self._toml(DESK_TOML, REVOCATION_DESK))
 
     def _toml(self, template: str, name: str, **values: Any) -> str:
         tls, running = self.broker.certificate(name), self.broker.running

@@ -385,7 +385,7 @@ def time_tamperings(subject: Subject) -> Iterator[Tampering]:
 def dated_tamperings() -> Iterator[Tampering]:
     """Dates that the right role signed and that no unit takes."""
     hour, day = timedelta(hours=1), timedelta(days=1)
-    authority = {
+    authority: dict[tuple[str, str], Body] = {
         ("issued_at", "post-dated"): {"issued_at": NOW.wall + hour},
         ("issued_at", "signed after its start"): {"issued_at": START + timedelta(minutes=5)},
         ("end", "pre-dated: over"): {"start": START - day, "end": START - hour, "issued_at": START - 2 * day},

@@ -102,13 +102,25 @@ def test_a_broker_that_is_off(healthy: Bench) -> None:
     healthy.broker.running.stop()
     try:
         bad = _broken(healthy, "broker")
-        assert f"127.0.0.1:{healthy.broker.running.port}: does not answer" in bad["text"]
-        assert bad["next_step"] == "check cable, modem and broker"
+        assert (
+            f"127.0.0.1:{healthy.broker.running.port}: cannot be reached with TLS: Connection refused"
+            in bad["text"]
+        )
+        assert bad["next_step"].startswith("check cable, modem, broker")
         done = healthy.run_command("doctor", "--config", "unit.toml")
         assert done.returncode == 1
-        assert re.search(r"^FAIL  broker .*\n +→ check cable, modem and broker$", done.stdout, re.MULTILINE)
+        assert re.search(r"^FAIL  broker .*\n +→ check cable, modem, broker", done.stdout, re.MULTILINE)
     finally:
         healthy.broker.running.start()
+
+
+def test_a_broker_that_hangs(healthy: Bench) -> None:
+    """It answers the network and nothing else: a plain connection would take it for well."""
+    healthy.broker.running.freeze()
+    try:
+        assert "cannot be reached with TLS" in _broken(healthy, "broker")["text"]
+    finally:
+        healthy.broker.running.thaw()
 
 
 def test_an_authority_that_is_missing(healthy: Bench) -> None:

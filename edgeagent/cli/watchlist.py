@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,31 +21,28 @@ from edgeagent.cli.options import (
     out_option,
     trust_options,
 )
+from edgeagent.cli.watchlist_proof import ask, check_proof
 from edgeagent.controlroom.commitments import ListFiles
-from edgeagent.controlroom.enrolment_csv import read_rows
-from edgeagent.controlroom.workshop import Enrolled, enrol
-from edgeagent.documents.commitments import (
-    COMMITMENTS_LIMIT,
-    PROOF_LIMIT,
-    SALT_LIMIT,
-    Proof,
-    answer,
-    check,
-    commit_all,
-)
+from edgeagent.controlroom.enrolment_csv import Row, read_rows
+from edgeagent.controlroom.list_page import About, FalseAlerts, false_alerts, render
+from edgeagent.controlroom.work_file import WorkFile
+from edgeagent.controlroom.workshop import Enrolled, Work, enrol
+from edgeagent.documents.commitments import commit_all
 from edgeagent.documents.deployment_key import DEPLOYMENT_KEY, DeploymentKey, verify_key
 from edgeagent.documents.keys import Identity, Role
-from edgeagent.documents.parse import parse
-from edgeagent.documents.table import WATCHLIST
+from edgeagent.documents.table import CERTIFICATE, verify
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT, pack, verify_watchlist
 from edgeagent.errors import DocumentError, EnrolmentError, SafeguardError
+from edgeagent.safeguards.certificate import Certificate
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.watchlist import Terms, needs_approval
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 from edgeagent.system.modelpack import default_pack_folder, load_pack
 from edgeagent.system.networks import detector_of, embedder_of
+from edgeagent.vision.detect import Detector
+from edgeagent.vision.embed import Embedder
 from edgeagent.vision.quality import Limits
 
 REFUSALS_SHOWN = 20
@@ -67,7 +65,9 @@ def watchlist() -> None:
     type=FILE,
     help="What `keys deployment` wrote on a unit that may open it; repeat for each.",
 )
-@click.option("--key", "key_file", required=True, type=FILE, help="Watchlist officer's private key.")
+@click.option(
+    "--key", "key_file", type=FILE, help="Watchlist officer's private key; not needed with --check."
+)
 @click.option("--approver-key", type=FILE, help="Independent approver's key, where a category needs it.")
 @click.option(
     "--hours",
@@ -83,54 +83,111 @@ def watchlist() -> None:
     type=click.IntRange(min=1),
     help="One more than the deployment's last list.",
 )
+@click.option("--page", type=FILE, help="Write a page to read before signing (HTML).")
+@click.option("--certificate", type=FILE, help="Evaluation certificate, for the expected false alerts.")
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="Threshold that the authority will name.")
+@click.option("--check", "only_check", is_flag=True, help="Enrol and write the page; sign and seal nothing.")
 @trust_options
 @out_option
 @json_option
 def build(
     images: Path,
     csv_file: Path,
-    deployment: str,
     unit_keys: tuple[Path, ...],
-    key_file: Path,
+    key_file: Path | None,
     approver_key: Path | None,
-    hours: float,
-    sequence: int,
+    page: Path | None,
+    certificate: Path | None,
+    threshold: float | None,
+    only_check: bool,
     trust_file: Path,
     root: str,
     out: Path,
     as_json: bool,
+    **order: Any,
 ) -> None:
     """Build, sign and seal a list. Any row that cannot be enrolled refuses the whole list (R7).
 
-    Signing says: every image is lawfully held and every listing is necessary.
+    Signing says: every image is lawfully held and every listing is necessary. An interrupted build goes on
+    where it was when the same command is given again; until then OUT.work holds templates.
     """
     trust, now, files = open_trust(trust_file, root), SystemClock().now(), ListFiles(out)
     files.refuse_existing()
-    keys = _unit_keys(unit_keys, deployment, trust, now)
+    keys = _unit_keys(unit_keys, order["deployment"], trust, now)
+    signers = [] if only_check else _signers(key_file, approver_key)
+    rows = _rows(csv_file, trust)
+    models = load_pack(default_pack_folder())
+    proof = _certificate(certificate, models.sha256, trust, now)
+    expected = false_alerts(proof, threshold, len(rows))
+    detector, embedder = detector_of(models), embedder_of(models)
+    with WorkFile(files.work, embedder.dimensions) as work:
+        enrolled = _enrol(rows, images, detector, embedder, Work(work, models.sha256), now)
+        try:
+            about = _about(order, keys, trust, models.sha256, now)
+            if page is not None:
+                text = render(about, rows, enrolled.refusals, expected)
+                write_atomic(page, text.encode(), mode=0o600)
+            _refuse_defects(enrolled, len(rows), csv_file)
+            terms = _describe(enrolled, about)
+            click.echo(f"expected false alerts: {expected.text}", err=True)  # R9: before signing
+            said = _summary(terms, expected)
+            if only_check:
+                said["work_file"] = f"{files.work} holds templates until the list is built; else delete it"
+            else:
+                said |= _seal(enrolled, terms, keys, signers, files)
+                work.destroy()
+        finally:
+            enrolled.templates.fill(0)
+    width = max(map(len, said))
+    table = "\n".join(f"{name:{width}} {value}" for name, value in said.items())
+    click.echo(json.dumps(said) if as_json else table)
+
+
+def _signers(key_file: Path | None, approver_key: Path | None) -> list[Identity]:
+    if key_file is None:
+        raise click.UsageError("Missing option '--key' (or use --check).")
     signers = [identity_with_role(key_file, Role.WATCHLIST_OFFICER)]
     if approver_key is not None:
         signers.append(identity_with_role(approver_key, Role.INDEPENDENT_APPROVER))
-    enrolled, pack_sha256 = _enrol(images, csv_file, trust, now)
-    _refuse_defects(enrolled, csv_file)
-    terms = _describe(enrolled, deployment, sequence, hours, pack_sha256, now)
+    return signers
+
+
+def _certificate(file: Path | None, pack_sha256: str, trust: TrustStore, now: Instant) -> Certificate | None:
+    if file is None:
+        return None
+    certificate = verify(CERTIFICATE, read_bounded(file, CERTIFICATE.limit), trust, now).body
+    if certificate.model_pack_sha256 != pack_sha256:
+        raise SafeguardError(
+            "is for another model pack",
+            where=str(file),
+            next_step="use the certificate of the installed model pack",
+            rule="R28",
+        )
+    return certificate
+
+
+def _seal(
+    enrolled: Enrolled, terms: Terms, keys: list[DeploymentKey], signers: list[Identity], files: ListFiles
+) -> dict[str, Any]:
     _check_approval(terms, signers)
-    committed = commit_all(deployment, {entry.person for entry in enrolled.entries})
+    committed = commit_all(terms.deployment, {entry.person for entry in enrolled.entries})
     content = pack(
         terms, enrolled.entries, enrolled.templates, keys, *signers, commitments_sha256=committed.sha256
     )
-    enrolled.templates.fill(0)
     files.write(content, committed)
-    said = {
-        "file": str(out),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "deployment": deployment,
+    salt = f"{files.salt} (give it to the salt holder, never to a unit)"
+    return {"file": str(files.out), "sha256": hashlib.sha256(content).hexdigest(), "salt": salt}
+
+
+def _summary(terms: Terms, expected: FalseAlerts) -> dict[str, Any]:
+    return {
+        "deployment": terms.deployment,
         "entries": terms.entries,
         "counts": {str(category): count for category, count in terms.counts.items()},
         "valid_until": terms.not_after.isoformat(),
+        "false_alerts_per_10000": expected.most,
+        "false_alerts": expected.text,
     }
-    click.echo(
-        json.dumps(said) if as_json else "\n".join(f"{name:12} {value}" for name, value in said.items())
-    )
 
 
 def _unit_keys(
@@ -148,7 +205,7 @@ def _unit_keys(
     return keys
 
 
-def _enrol(images: Path, csv_file: Path, trust: TrustStore, now: Instant) -> tuple[Enrolled, str]:
+def _rows(csv_file: Path, trust: TrustStore) -> list[Row]:
     rows = read_rows(csv_file)
     if len(rows) > trust.profile.watchlist_max_entries:
         raise SafeguardError(
@@ -157,45 +214,69 @@ def _enrol(images: Path, csv_file: Path, trust: TrustStore, now: Instant) -> tup
             next_step="list fewer people",
             rule="R9",
         )
-    models = load_pack(default_pack_folder())
-    detector, embedder = detector_of(models), embedder_of(models)
-    with click.progressbar(length=len(rows), label="enrolling", file=sys.stderr) as bar:
-        enrolled = enrol(
-            rows,
-            images,
-            detector,
-            embedder,
-            limits=Limits(),
-            today=now.wall.date(),
-            on_row=lambda: bar.update(1),
-        )
-    return enrolled, models.sha256
+    return rows
 
 
-def _refuse_defects(enrolled: Enrolled, csv_file: Path) -> None:
+def _enrol(
+    rows: list[Row], images: Path, detector: Detector, embedder: Embedder, work: Work, now: Instant
+) -> Enrolled:
+    if len(work.file):
+        click.echo(f"going on: {len(work.file)} images were enrolled before ({work.file.path})", err=True)
+    try:
+        with click.progressbar(length=len(rows), label="enrolling", file=sys.stderr) as bar:
+            return enrol(
+                rows,
+                images,
+                detector,
+                embedder,
+                limits=Limits(),
+                today=now.wall.date(),
+                on_row=lambda: bar.update(1),
+                work=work,
+            )
+    except KeyboardInterrupt:
+        kept = f"{len(work.file)} of {len(rows)} are kept in {work.file.path}"
+        click.echo(f"\n{kept}; the same command goes on", err=True)
+        raise
+
+
+def _refuse_defects(enrolled: Enrolled, rows: int, csv_file: Path) -> None:
     if not enrolled.refusals:
         return
     for refusal in enrolled.refusals[:REFUSALS_SHOWN]:
         click.echo(f"entry {refusal.entry}: {refusal.reason}", err=True)
-    rows = len(enrolled.refusals) + len(enrolled.entries)
     raise EnrolmentError(
         f"{len(enrolled.refusals)} of {rows} rows cannot be enrolled",
         where=str(csv_file),
-        next_step="replace those images, or take the rows out; nothing was written",
+        next_step="replace those images, or take the rows out; no list was written",
         rule="R7",
     )
 
 
-def _describe(
-    enrolled: Enrolled, deployment: str, sequence: int, hours: float, pack_sha256: str, now: Instant
-) -> Terms:
-    return Terms(
-        deployment=deployment,
-        sequence=sequence,
-        created_at=now.wall,
+def _about(
+    order: dict[str, Any], keys: list[DeploymentKey], trust: TrustStore, pack_sha256: str, now: Instant
+) -> About:
+    return About(
+        deployment=order["deployment"],
+        sequence=order["sequence"],
+        units=tuple(key.unit for key in keys),
         not_before=now.wall,
-        not_after=now.wall + timedelta(hours=hours),
+        not_after=now.wall + timedelta(hours=order["hours"]),
+        cap=trust.profile.watchlist_max_entries,
+        profile=trust.profile.name,
         model_pack_sha256=pack_sha256,
+        today=now.wall.date(),
+    )
+
+
+def _describe(enrolled: Enrolled, about: About) -> Terms:
+    return Terms(
+        deployment=about.deployment,
+        sequence=about.sequence,
+        created_at=about.not_before,
+        not_before=about.not_before,
+        not_after=about.not_after,
+        model_pack_sha256=about.model_pack_sha256,
         entries=len(enrolled.entries),
         dimension=enrolled.templates.shape[1],
         counts=dict(Counter(entry.category for entry in enrolled.entries)),
@@ -232,58 +313,5 @@ def inspect(file: Path, trust_file: Path, root: str, as_json: bool) -> None:
     )
 
 
-@watchlist.command()
-@click.argument("person")
-@click.option("--manifest", required=True, type=FILE, help="The list's signed manifest.")
-@click.option("--commitments", required=True, type=FILE, help="The list's commitments.")
-@click.option("--salt", required=True, type=FILE, help="The list's salt, from whoever holds it.")
-@click.option("--proof", type=FILE, default=None, help="Write the proof here; it holds the salt.")
-@trust_options
-@json_option
-def ask(
-    person: str,
-    manifest: Path,
-    commitments: Path,
-    salt: Path,
-    proof: Path | None,
-    trust_file: Path,
-    root: str,
-    as_json: bool,
-) -> None:
-    """Say whether PERSON was on a list, also when the list is gone (R31).
-
-    A proof shows the list's salt, with which its reader can ask about others too: give it to a court or an
-    inspector, not to the public.
-    """
-    given = answer(
-        person,
-        read_bounded(manifest, WATCHLIST.limit),
-        read_bounded(commitments, COMMITMENTS_LIMIT),
-        read_bounded(salt, SALT_LIMIT),
-        open_trust(trust_file, root),
-        SystemClock().now(),
-    )
-    if proof is not None:
-        write_atomic(proof, given.model_dump_json().encode() + b"\n", mode=0o600)
-    click.echo(json.dumps(_answer(given)) if as_json else _sentence(given))
-
-
-@watchlist.command("check-proof")
-@click.argument("file", type=FILE)
-@trust_options
-@json_option
-def check_proof(file: Path, trust_file: Path, root: str, as_json: bool) -> None:
-    """Verify a proof FILE that somebody else made with `watchlist ask`; exit 2 if it proves nothing."""
-    given = parse(Proof, read_bounded(file, PROOF_LIMIT), str(file))
-    manifest = check(given, open_trust(trust_file, root), SystemClock().now())
-    said = _answer(given) | {"sequence": manifest.sequence, "created_at": manifest.created_at.isoformat()}
-    click.echo(json.dumps(said) if as_json else f"proved: {_sentence(given)}")
-
-
-def _answer(proof: Proof) -> dict[str, str | int]:
-    return {"person": proof.person, "deployment": proof.deployment, "present": proof.present}
-
-
-def _sentence(proof: Proof) -> str:
-    was = "was" if proof.present else "was NOT"
-    return f"{proof.person} {was} on this list of deployment {proof.deployment}"
+watchlist.add_command(ask)
+watchlist.add_command(check_proof)

@@ -10,9 +10,12 @@ from edgeagent.system.certificates import Certificate
 CONTROL_ROOM = "control-room"
 LEASE_DESK = "lease-desk"
 """Who holds the officers' lease; apart from the control room, so that neither can do the other's work."""
+REVOCATION_DESK = "revocation-desk"
+"""Who revokes; with a name of its own, since the broker admits each name once and the others are in use."""
 DESKS = {
     CONTROL_ROOM: (("alert", "state", "health"), ("receipt", "revocation")),
     LEASE_DESK: (("state",), ("lease",)),
+    REVOCATION_DESK: (("state",), ("revocation",)),
 }
 """What each desk may read, and write, of every unit."""
 

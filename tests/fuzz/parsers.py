@@ -1,7 +1,7 @@
 """Every parser that reads what others wrote, with genuine input for each and what must hold of its answer.
 
-Each is `(name, genuine, call)`. The call may raise the named errors and nothing else; if it returns, the octets
-must mean what a genuine document says, which the call itself asserts.
+A call may raise the named errors and nothing else; if it returns, the octets must mean what a genuine
+document says, which the call itself asserts.
 """
 
 from __future__ import annotations

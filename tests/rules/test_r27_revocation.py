@@ -129,3 +129,35 @@ def test_a_revocation_before_the_authority_blocks_it_too(bench: Bench) -> None:
         shutil.copyfile(kept, bench.authority_file)
         watch.problem("is over on this unit", 8)
         assert unit.capture_children() == []
+
+
+def test_the_control_room_revokes_with_a_command(bench: Bench) -> None:
+    """While it is watching alerts: the command has a name of its own at the broker."""
+    bench.put()
+    revoke = ("authority", "revoke", "--config", "revoke.toml", "--bench", "--deployment", DEPLOYMENT)
+    with Watch(bench) as watch, bench.unit():
+        watch.ready()
+        done = bench.run_command(*revoke, "--unit", UNIT, "--reason", "officers called away")
+        assert done.returncode == 0, done.stderr
+        assert "watch its state become CLOSED" in done.stdout
+        closed = watch.state(Presence.CLOSED, 5.0)
+        assert (closed.rule, closed.reason) == ("R27", "revoked: officers called away")
+
+
+def test_a_revocation_without_a_broker_is_said_to_have_failed(bench: Bench) -> None:
+    config = bench.path / "nowhere.toml"
+    config.write_text((bench.path / "revoke.toml").read_text().replace("port = ", "port = 1 #"))
+    done = bench.run_command(
+        "authority",
+        "revoke",
+        "--config",
+        config.name,
+        "--deployment",
+        DEPLOYMENT,
+        "--unit",
+        UNIT,
+        "--reason",
+        "test",
+    )
+    assert done.returncode == 2
+    assert "BrokerError" in done.stderr
