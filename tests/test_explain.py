@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from edgeagent.agent.checks import Outcome, Place
 from edgeagent.agent.deployment import load_deployment
-from edgeagent.agent.explain import Explanation, Outcome, Place, explain
+from edgeagent.agent.explain import Explanation, explain
 from edgeagent.alerts.envelope import unwrap, wrap
 from edgeagent.cli.main import main
 from edgeagent.documents.deployment_key import DEPLOYMENT_KEY
-from edgeagent.documents.explain import NAMES, recognise, span
+from edgeagent.documents.explain import NAMES, recognise
 from edgeagent.documents.keys import Role
 from edgeagent.documents.sequence import HighWater, Numbered
 from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, sign
 from edgeagent.documents.trust import TYP
+from edgeagent.documents.words import span
 from edgeagent.errors import DocumentError, EdgeAgentError
 from edgeagent.safeguards.instant import Instant
 from tests.desk import (
@@ -28,6 +30,7 @@ from tests.desk import (
     Folder,
     as_dict,
     at,
+    b64,
     entry,
     lease,
     one_time,
@@ -39,6 +42,7 @@ from tests.desk import (
 )
 from tests.document_samples import SAMPLES
 
+NO_PAYLOAD = json.dumps({"signatures": [{"protected": b64(b'{"typ":"edgeagent-lease","kid":""}')}]}).encode()
 FILES = sorted({*SAMPLES, TYP, DEPLOYMENT_KEY.typ})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edgeagent.documents.sequence import HighWater, Numbered
 from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, CERTIFICATE, Verified, typ_of, verify
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT, SealedWatchlist, verify_watchlist
-from edgeagent.errors import SafeguardError
+from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.authority import Authority, Grant, Kind, authority_allows
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
@@ -226,7 +227,11 @@ def installed_certificate(config: Config, trust: TrustStore, now: Instant) -> Ce
     name = config.documents.certificate
     if name is None:
         return None
-    return verify(CERTIFICATE, read_bounded(config.path(name), CERTIFICATE.limit), trust, now).body
+    document = read_bounded(config.path(name), CERTIFICATE.limit)
+    certificate = verify(CERTIFICATE, document, trust, now).body
+    if certificate.issued_at > now.wall + timedelta(seconds=trust.profile.clock_skew_s):
+        raise DocumentError("was signed in the future", where=name, next_step="check the unit's clock")
+    return certificate
 
 
 def numbered_authority(authority: Authority, sha256: str) -> Numbered:

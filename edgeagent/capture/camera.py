@@ -97,7 +97,12 @@ class CaptureProcess:
     def _frame(self, octets: bytes) -> Frame:
         if len(octets) != REPLY_BYTES:
             raise self._died()
-        reply = Reply.unpack(octets)
+        try:
+            reply = Reply.unpack(octets)
+        except ValueError as cause:
+            raise CaptureError(
+                "the capture process spoke nonsense", where=self._spec.target, next_step="it is tried again"
+            ) from cause
         size = reply.height * reply.width * 3
         if reply.status is not Status.FRAME or not 0 < size <= self._slot_bytes:
             status = Status.UNSUITABLE if reply.status is Status.FRAME else reply.status

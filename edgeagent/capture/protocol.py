@@ -56,5 +56,7 @@ class Reply:
         Raises:
             ValueError: not a reply.
         """
+        if len(octets) != REPLY_BYTES:
+            raise ValueError(f"a reply has {REPLY_BYTES} octets")
         status, height, width, sequence, captured_ns = _REPLY.unpack(octets)
         return Reply(Status(status), height, width, sequence, captured_ns)

@@ -10,14 +10,16 @@ from typing import Any
 
 import click
 
-from edgeagent.agent.explain import Check, Explanation, Outcome, Place, explain
+from edgeagent.agent.checks import Check, Outcome, Place
+from edgeagent.agent.explain import Explanation, explain
 from edgeagent.cli.options import FILE, configured_trust, json_option, open_trust
 from edgeagent.config import Config, load_config
-from edgeagent.documents.explain import NAMES, Lines, moment
+from edgeagent.documents.explain import NAMES
 from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import ALERT, STATE
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT
+from edgeagent.documents.words import Lines, moment
 from edgeagent.errors import DocumentError, EdgeAgentError, ModelError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.clock import SystemClock

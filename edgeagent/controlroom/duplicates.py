@@ -10,10 +10,12 @@ from edgeagent.safeguards.watchlist import Entry
 from edgeagent.vision.types import Float32Array
 
 DUPLICATE_COSINE = 0.75
-"""Templates of two persons at least this alike are taken for one face. With the present model pack no two of
-943 people of Labelled Faces in the Wild were (1.6 million pairs), and 46 % of the pairs of one person were: so it
-finds about half of the mistakes. Two people whom the model takes for one could not be told apart in the street
-either, so there is no switch to let them pass."""
+"""Templates of two persons at least this alike are taken for one face.
+
+With the present model pack no two of 943 people of Labelled Faces in the Wild were (1.6 million pairs), and
+46 % of the pairs of one person were: it finds about half of the mistakes. Two people whom the model takes for
+one could not be told apart in the street either, so there is no switch to let them pass.
+"""
 
 BLOCK = 256
 """Rows compared at once: 256 × 20,000 scores are 20 MB."""

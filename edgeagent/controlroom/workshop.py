@@ -92,11 +92,12 @@ def enrol(
 
 def _one_face_twice(entries: tuple[Entry, ...], templates: Float32Array) -> list[Refusal]:
     """R7: one face under two persons' names is a mistake in the list, and nobody could tell who was met."""
+    remedy = "if it is one person, give both rows the same person; if not, use another picture of one"
     return [
         Refusal(
             pair.second,
-            f"has the face of entry {pair.first}, another person (cosine {pair.cosine:.2f}, "
-            f"limit {DUPLICATE_COSINE:.2f}) [R7] — if it is one person, give both rows the same person; if not, use another picture of one",
+            f"has the face of entry {pair.first}, another person "
+            f"(cosine {pair.cosine:.2f}, limit {DUPLICATE_COSINE:.2f}) [R7] — {remedy}",
         )
         for pair in find_duplicates(entries, templates)
     ]

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from edgeagent.errors import SafeguardError
 from edgeagent.safeguards.authority import Authority, DeploymentId, Grant, Kind, Sha256, UnitName
 from edgeagent.safeguards.categories import APPROVAL_NEEDED, Category, ImageBasis
+from edgeagent.safeguards.certificate import Certificate
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.profile import MOST_ENTRIES, Profile, StrictModel
 
@@ -157,6 +158,26 @@ def body_matches(terms: Terms, entries: tuple[Entry, ...]) -> None:
     found = (len(entries), counts, sum(entry.under_18 for entry in entries), len(identifiers))
     if said != found:
         raise _refuse("R7", "its entries are not those that the manifest counts", "build and sign a new list")
+
+
+def expected_false_alerts(
+    certificate: Certificate, *, entries: int, threshold: float, passers_by: int
+) -> float | None:
+    """How many false alerts at most are to be expected of so many people who are not on the list (R9).
+
+    The certificate gives the FPIR of lists of certain lengths at certain thresholds. A shorter list or a
+    higher threshold gives no more, so the least of those that are not shorter and not above the threshold is
+    a bound. It is not scaled down to a shorter list: FPIR grows less than linearly with the length, so that
+    would be too little.
+
+    Returns:
+        The bound, or None if the certificate says nothing of a list so long or a threshold so low.
+    """
+    fitting = [f for f in certificate.floors if f.entries >= entries and f.threshold <= threshold]
+    longer = [f.entries for f in certificate.floors if f.entries >= entries]
+    if not longer or threshold < max(f.threshold for f in certificate.floors if f.entries == min(longer)):
+        return None  # R18 would refuse it
+    return passers_by * min(f.fpir for f in fitting)
 
 
 def under_18(born_on: date, on: date) -> bool:

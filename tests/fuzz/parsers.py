@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgeagent.agent.explain import Place, explain
+from edgeagent.agent.checks import Place
+from edgeagent.agent.explain import explain
 from edgeagent.alerts.envelope import unwrap, wrap
-from edgeagent.alerts.topics import split_topic
+from edgeagent.alerts.topics import FROM_UNIT, TO_UNIT, split_topic
 from edgeagent.capture.protocol import Reply, Status
 from edgeagent.config import load_config, load_desk_config
 from edgeagent.controlroom.enrolment_csv import Row, read_rows
@@ -32,13 +33,21 @@ from tests.tampering import Subject, encoded, subjects
 
 DESK = Desk()
 ROOT = DESK[Role.ROOT].kid
-TOML = f"""
-[unit]
-name = "unit-1"
-key = "unit.key"
+SHARED = f"""
 [trust]
 store = "trust.json"
 root = "{ROOT}"
+[broker]
+host = "broker.test"
+port = 8883
+ca = "ca.pem"
+certificate = "c.pem"
+key = "k.pem"
+"""
+UNIT_TOML = f"""{SHARED}
+[unit]
+name = "unit-1"
+key = "unit.key"
 [documents]
 authority = "authority.json"
 watchlist = "list.edgelist"
@@ -47,12 +56,12 @@ folder = "data"
 [camera]
 source = "v4l2:/dev/video0"
 width = 1280
-[broker]
-host = "broker.test"
-port = 8883
-ca = "ca.pem"
-certificate = "c.pem"
-key = "k.pem"
+"""
+DESK_TOML = f"""{SHARED}
+[desk]
+name = "desk"
+key = "desk.key"
+data = "data"
 """
 ROW = "e1,p1,a.png,wanted_on_warrant,custody_convicted,2030-01-01,ref/1,1990-02-03,yes,"
 
@@ -77,12 +86,12 @@ def _documents() -> Iterator[Parser]:
         genuine, short = subject.signed(subject.body), subject.kind.typ.removeprefix("edgeagent-")
         yield Parser(f"document {short}", (genuine,), partial(_as_signed, subject))
         yield Parser(f"payload {short}", (encoded(subject.body),), partial(_hostile_signer, subject))
-        if subject.kind.compact:
+        if short in FROM_UNIT + TO_UNIT:
             message = wrap(short, genuine, identifier="1", source="s", time=NOW.wall)
             yield Parser(f"envelope {short}", (message,), partial(_envelope, subject, short))
     yield Parser("watchlist file", (DESK.watchlist(),), _watchlist)
     files = tuple(subject.signed(subject.body) for subject in subjects())
-    yield Parser("explain", (*files, DESK.watchlist(), DESK.alert().message), _explain)
+    yield Parser("explain", (*files, _LIST, _ALERT.message), _explain)
     yield Parser("typ_of", files[:1], lambda octets: _is_text(typ_of(octets)))
 
 
@@ -112,13 +121,21 @@ def _watchlist(octets: bytes) -> None:
 
 
 _PLACE = Place(ROOT, DESK.trust, NOW)
+_LIST, _ALERT = DESK.watchlist(), DESK.alert()
+_SAID = [
+    *(subject.body for subject in subjects()),
+    json.loads(_ALERT.alert.model_dump_json()),
+    json.loads(verify_watchlist(_LIST, DESK.trust, NOW).manifest.model_dump_json()),
+]
 
 
 def _explain(octets: bytes) -> None:
     explanation = explain(octets, _PLACE)
     assert explanation.checks
     assert all(text.isprintable() for _, text in [*explanation.says, *explanation.signers])
-    assert not explanation.genuine or explanation.body is not None
+    if explanation.genuine:
+        assert explanation.body is not None
+        assert json.loads(explanation.body.model_dump_json()) in _SAID
 
 
 def _is_text(value: object) -> None:
@@ -155,8 +172,8 @@ def _files(folder: Path) -> Iterator[Parser]:
 
     table = f"{header}\n{ROW}\n{ROW.replace('e1', 'e2')}\n".encode()
     yield Parser("enrolment CSV", (table, b"\xef\xbb\xbf" + table), reading(file, rows))
-    yield Parser("configuration", (TOML.encode(),), reading(file, config))
-    yield Parser("desk configuration", (TOML.encode(),), reading(file, lambda: load_desk_config(file)))
+    yield Parser("configuration", (UNIT_TOML.encode(),), reading(file, config))
+    yield Parser("desk configuration", (DESK_TOML.encode(),), reading(file, lambda: load_desk_config(file)))
     genuine = identity_file.read_bytes()
     yield Parser("key file", (genuine,), reading(identity_file, lambda: load_identity(identity_file)))
     one_time_file = held.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -84,3 +85,9 @@ def test_a_bench_needs_none_but_must_not_have_a_wrong_one(folder: Folder) -> Non
     )
     with pytest.raises(SafeguardError, match="another model pack"):
         load_deployment(unit, HighWater(folder.path / "seen.json"), NOW)
+
+
+def test_a_certificate_signed_in_the_future_is_refused(folder: Folder) -> None:
+    folder.put(certificate_of=certificate(issued_at=NOW.wall + timedelta(hours=1)))
+    with pytest.raises(DocumentError, match="signed in the future"):
+        load_deployment(folder.unit(), HighWater(folder.path / "seen.json"), NOW)
