@@ -131,6 +131,7 @@ def profile(**changes: Any) -> Profile:
         "clock_skew_s": 2.0,
         "retention_max_h": 24.0,
         "threshold_min": 0.4,
+        "threshold_usual": 0.45,
         "alert_ttl_max_s": 120.0,
         "independent_approval": False,
     }

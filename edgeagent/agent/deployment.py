@@ -16,7 +16,7 @@ from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, CERTIFICATE, V
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT, SealedWatchlist, verify_watchlist
 from edgeagent.errors import DocumentError, SafeguardError
-from edgeagent.safeguards.authority import Authority, Grant, Kind, authority_allows
+from edgeagent.safeguards.authority import Authority, Grant, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.sources import source_allowed
@@ -113,7 +113,7 @@ def verified_authority(document: bytes, trust: TrustStore, now: Instant) -> Veri
     bench = typ_of(document) == BENCH_AUTHORITY.typ
     verified = verify(BENCH_AUTHORITY if bench else AUTHORITY, document, trust, now)
     kind_fits_signer(verified, bench=bench)
-    approval_suffices(verified, trust, bench=bench)
+    approval_suffices(verified, trust)
     return verified
 
 
@@ -132,19 +132,20 @@ def kind_fits_signer(verified: Verified[Authority], *, bench: bool) -> None:
         )
 
 
-def approval_suffices(verified: Verified[Authority], trust: TrustStore, *, bench: bool) -> None:
-    """Refuse an authority without the independent signature that the profile asks for (R27).
+def approval_suffices(verified: Verified[Authority], trust: TrustStore) -> None:
+    """Refuse an authority without the independent signature that it needs (R19, R27).
 
     Raises:
-        SafeguardError: R27, none, or by the person who authorised it.
+        SafeguardError: R19 or R27 without one; R27 if it is of the person who authorised it.
     """
-    needs_approval = trust.profile.independent_approval and not bench
-    if needs_approval and not verified.signed_by(Role.INDEPENDENT_APPROVER):
+    rule = approval_rule(verified.body, trust.profile)
+    if rule is not None and not verified.signed_by(Role.INDEPENDENT_APPROVER):
+        below = f" for a threshold below {trust.profile.threshold_usual:g}" if rule == "R19" else ""
         raise SafeguardError(
-            "lacks the independent approver's signature",
+            f"lacks the independent approver's signature{below}",
             where="authority",
             next_step="have it approved with: edgeagent authority approve",
-            rule="R27",
+            rule=rule,
         )
     if len({key.name for key in verified.signers}) != len(verified.signers):
         raise SafeguardError(

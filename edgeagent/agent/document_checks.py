@@ -43,7 +43,7 @@ from edgeagent.documents.table import (
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import MAGIC, SealedWatchlist, verify_watchlist
 from edgeagent.errors import DocumentError
-from edgeagent.safeguards.authority import Authority, Kind, authority_allows
+from edgeagent.safeguards.authority import Authority, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.lease import Challenge, accept_lease
 from edgeagent.safeguards.sources import source_allowed
@@ -71,11 +71,10 @@ def check_authority(content: bytes, found: Found, place: Place, trust: TrustStor
         run.skip(NOT_GENUINE, "independent approval", "what it authorises", *_OF_UNIT)
         return
     run.attempt("kind fits the signer", lambda: kind_fits_signer(verified, bench=bench))
-    required = trust.profile.independent_approval and not bench
     run.attempt(
         "independent approval",
-        lambda: approval_suffices(verified, trust, bench=bench),
-        "" if required else "not required here",
+        lambda: approval_suffices(verified, trust),
+        "" if approval_rule(verified.body, trust.profile) else "not required here",
     )
     authority, config = verified.body, place.config
     unit = authority.units[0] if config is None else config.unit.name

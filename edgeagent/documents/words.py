@@ -232,7 +232,7 @@ def _trust_store(body: TrustStoreContent, now: datetime) -> Lines:
             f"list at most {limits.watchlist_max_entries} entries and {limits.watchlist_max_age_h:g} h old; "
             f"deployment at most {limits.deployment_max_h:g} h, urgent {limits.urgent_max_h:g} h; "
             f"lease at most {limits.lease_max_s:g} s; alerts kept at most {limits.retention_max_h:g} h; "
-            f"threshold at least {limits.threshold_min:g}",
+            f"threshold at least {limits.threshold_min:g}, below {limits.threshold_usual:g} if approved",
         ),
         ("independent approval", "required" if limits.independent_approval else "not required"),
     ]

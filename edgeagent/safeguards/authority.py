@@ -127,6 +127,18 @@ def authority_allows(authority: Authority, profile: Profile, *, unit: str, now: 
     )
 
 
+def approval_rule(authority: Authority, profile: Profile) -> str | None:
+    """The rule for which this authority needs an independent approver's signature too, or None.
+
+    A bench films nobody and needs none (R33).
+    """
+    if authority.kind is Kind.BENCH:
+        return None
+    if authority.threshold < profile.threshold_usual:
+        return "R19"
+    return "R27" if profile.independent_approval else None
+
+
 def _check_times(authority: Authority, profile: Profile, now: Instant) -> None:
     if authority.start >= authority.end:
         raise _refuse("R14", "ends before it starts", "end", "sign an authority with end after start")

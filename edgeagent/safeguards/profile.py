@@ -34,6 +34,7 @@ class Profile(StrictModel):
         clock_skew_s: how far the control room's signed time may differ from the unit's (R16).
         retention_max_h: longest retention of an alert (R3).
         threshold_min: lowest threshold whatever a certificate says (R18).
+        threshold_usual: a live authority below it needs an independent signature in any case (R19).
         alert_ttl_max_s: longest time for which an alert may wait to be delivered.
         independent_approval: whether an authority needs an independent signature (R27).
     """
@@ -48,5 +49,6 @@ class Profile(StrictModel):
     clock_skew_s: Annotated[float, Field(ge=0.5, le=5)]
     retention_max_h: Annotated[float, Field(gt=0, le=744)]
     threshold_min: Annotated[float, Field(ge=0.3, le=0.99)]
+    threshold_usual: Annotated[float, Field(ge=0.3, le=0.99)]
     alert_ttl_max_s: Annotated[float, Field(ge=1, le=600)]
     independent_approval: bool

@@ -49,7 +49,7 @@ RULES = {
     33: "recorded pictures are not a camera",
 }
 LATER = {
-    3: "limit and sealed crop here; destruction of the key later",
+    3: "later: limit and sealed crop are here, destruction of the key is not",
     17: "later",
     20: "later: needs the operator's console",
     21: "later: needs the operator's console",
@@ -57,7 +57,6 @@ LATER = {
     26: "later: audit log",
     29: "later: needs the operator's console",
     30: "later: published record",
-    31: "later: commitments",
 }
 _NAME = re.compile(r"test_r(\d\d(?:_\d\d)*)_")
 

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeagent.agent.deployment import load_deployment
+from edgeagent.documents.keys import Role
+from edgeagent.documents.sequence import HighWater
 from edgeagent.errors import SafeguardError
+from edgeagent.safeguards.authority import Kind, approval_rule
 from edgeagent.safeguards.certificate import Floor, threshold_allowed
 from edgeagent.safeguards.decide import Hit, Policy, Vote, agrees, decide
-from tests.desk import Desk, certificate
+from tests.desk import NOW, Desk, Folder, certificate, profile
 
 POLICY = Policy(threshold=0.6, margin=0.05, agreeing_frames=3)
 
@@ -139,3 +143,37 @@ def test_more_frames_never_change_who_is_meant(votes: list[Vote], extra: list[Vo
     first, later = decide(tuple(votes), POLICY), decide((*votes, *extra), POLICY)
     if first is not None and later is not None:
         assert later.person == first.person
+
+
+# --- lowering it (R19) --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold", "policy", "rule"),
+    [
+        (Kind.LIVE, 0.6, False, None),
+        (Kind.LIVE, 0.6, True, "R27"),
+        (Kind.LIVE, 0.5999, False, "R19"),
+        (Kind.LIVE, 0.5999, True, "R19"),
+        (Kind.BENCH, 0.5999, True, None),
+    ],
+)
+def test_what_a_threshold_asks_for(
+    kind: Kind, threshold: float, policy: bool, rule: str | None, desk: Desk
+) -> None:
+    limits = profile(threshold_usual=0.6, independent_approval=policy)
+    assert approval_rule(desk.authority(kind=kind, threshold=threshold), limits) == rule
+
+
+def test_a_lower_threshold_than_usual_needs_a_second_person(folder: Folder) -> None:
+    usual = Desk(profile=profile(threshold_usual=0.7))
+    folder.put(threshold=0.65)
+
+    def load() -> None:
+        load_deployment(folder.unit(trust=usual.trust), HighWater(folder.path / "seen.json"), NOW)
+
+    with pytest.raises(SafeguardError, match=r"for a threshold below 0\.7") as refusal:
+        load()
+    assert refusal.value.rule == "R19"
+    folder.put(threshold=0.65, signers=(Role.AUTHORISING_OFFICER, Role.INDEPENDENT_APPROVER))
+    load()
