@@ -123,7 +123,7 @@ def test_the_page_counts_what_is_listed() -> None:
     said = read(render(about(), rows, (), UNKNOWN)).said
     assert said["Entries"] == "4 of at most 2000 (profile a force)"
     assert said["People"].startswith("3;")
-    assert "1 entries are of consenting test subjects" in said["People"]
+    assert "entries of consenting test subjects: 1" in said["People"]
     assert (said["wanted on warrant"], said["witness"], said["test subject"]) == ("2", "1", "1")
     assert (said["custody convicted"], said["supplied by family"], said["consented"]) == ("2", "1", "1")
     assert said["Oldest image"] == "2010-03-01 (16.0 years ago)"
@@ -146,7 +146,7 @@ def test_each_under_18_is_shown_with_the_recorded_risk() -> None:
 def test_refused_rows_come_first_with_their_reasons() -> None:
     refusals = (Refusal("e7", "one.png: shows no face — use a picture that shows the face"),)
     reading = read(render(about(), [row()], refusals, UNKNOWN))
-    assert "1 rows are refused, so this list cannot be signed" in reading.text
+    assert "Rows refused: 1. This list cannot be signed" in reading.text
     assert reading.said["e7"] == refusals[0].reason
     assert reading.text.index("shows no face") < reading.text.index("Expected false alerts")
 

@@ -22,7 +22,7 @@ body{max-width:50rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0}
-th{font-weight:600}tr{border-bottom:1px solid #bbb}td.n,th.n{text-align:right;width:7rem}
+th{font-weight:600;white-space:nowrap}tr{border-bottom:1px solid #bbb}td.n,th.n{text-align:right;width:7rem}
 .stop{border:3px solid #a00;padding:.6rem 1rem;margin:1rem 0}.test{border:3px solid #333;padding:.4rem 1rem}
 @media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}
 """
@@ -106,7 +106,7 @@ def _figures(about: About, rows: list[Row], test: int, expected: FalseAlerts) ->
     days = sorted(row.image_taken_on for row in rows)
     said = {
         "Entries": f"{len(rows)} of at most {about.cap} (profile {about.profile})",
-        "People": f"{len({row.person for row in rows})}; {test} entries are of consenting test subjects",
+        "People": f"{len({row.person for row in rows})}; entries of consenting test subjects: {test}",
         "Expected false alerts": expected.text,
         "Oldest image": _age(days[0], about.today),
         "Median image": _age(median_low(days), about.today),
@@ -147,7 +147,7 @@ def _refused(refusals: tuple[Refusal, ...]) -> str:
     if not refusals:
         return ""
     table = _table((refusal.entry, refusal.reason) for refusal in refusals)
-    head = f"<h2>{len(refusals)} rows are refused, so this list cannot be signed</h2>"
+    head = f"<h2>Rows refused: {len(refusals)}. This list cannot be signed</h2>"
     return f'<div class="stop">{head}{table}</div>'
 
 
