@@ -16,7 +16,7 @@ demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room,
 	@$(BIN)/edgeagent demo --out demo-output
 
 test: $(VENV)/ready-dev tools ## run all tests (installs Mosquitto by apt when root)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 rules: $(VENV)/ready-dev tools ## table of safeguards: rule, its tests, their result
 	@$(BIN)/python -m tests.rules.table
