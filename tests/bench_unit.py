@@ -494,6 +494,7 @@ class Watch:
         else:
             arrival = self._receiver.take(message.topic, message.payload, CLOCK.now())
             self.alerts.append(arrival)
+            self._receiver.shown(arrival.alert)
             if self.receipts:
                 self.link.publish(arrival.receipt_topic, arrival.receipt)
         return True
@@ -537,7 +538,8 @@ class Watch:
         """Wait for a LOCKED state with a problem that matches; the camera was never opened meanwhile."""
         self.until(lambda: self.states and re.search(text, self.last.problem), seconds)
         assert self.last.state is Presence.LOCKED
-        assert all(state.camera is CameraState.CLOSED for state in self.states)
+        unknown_when_lost = (CameraState.CLOSED, CameraState.UNKNOWN)
+        assert all(state.camera in unknown_when_lost for state in self.states)
         assert self.last.challenge == "", "a lease could open a camera without authority"
         return self.last
 

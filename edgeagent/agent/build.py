@@ -21,7 +21,7 @@ from edgeagent.config import Config
 from edgeagent.documents.keys import Identity, Role, load_identity
 from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.trust import TRUST_STORE_LIMIT, TrustStore, open_trust_store
-from edgeagent.errors import KeyFileError
+from edgeagent.errors import DocumentError, KeyFileError
 from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.clock import Clock
@@ -117,10 +117,17 @@ def _start_capture(config: Config) -> Capture:
 
 def _recogniser(pack: ModelPack, deployment: Deployment) -> Recogniser:
     authority = deployment.authority
+    embedder = embedder_of(pack)
+    if deployment.gallery.dimension != embedder.dimensions:
+        raise DocumentError(
+            f"has templates of {deployment.gallery.dimension} numbers, the model makes {embedder.dimensions}",
+            where="watchlist field dimension",
+            next_step="build the list again with the authorised model pack",
+        )
     policy = Policy(authority.threshold, authority.margin, authority.agreeing_frames)
     return Recogniser(
         detector_of(pack),
-        embedder_of(pack),
+        embedder,
         deployment.gallery,
         policy,
         authority.realert_s,

@@ -62,7 +62,10 @@ class Camera:
         self._retry_s, self._retry_at_s = RETRY_FIRST_S, 0.0
 
     def close(self) -> None:
-        """Forbid capture, and have the device closed before this returns."""
+        """Forbid capture, and have the device closed before this returns.
+
+        A capture process that cannot be ended is named in `problem`; nothing is ever started beside it.
+        """
         self._allowed = False
         self.problem = ""
         self._stop()
@@ -77,8 +80,8 @@ class Camera:
                 self._capture = self._start()
             frame = self._capture.next_frame(FRAME_WAIT_S)
         except CaptureError as lost:
-            self._stop()
             self.problem = str(lost)
+            self._stop()
             self._retry_at_s = monotonic_s + self._retry_s
             self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
             return None
@@ -92,7 +95,12 @@ class Camera:
             self._capture.release()
 
     def _stop(self) -> None:
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.close()
-            self.wiped = capture.wiped
+        if self._capture is None:
+            return
+        try:
+            self._capture.close()
+        except CaptureError as stuck:
+            self.problem = str(stuck)
+            return
+        self.wiped = self._capture.wiped
+        self._capture = None

@@ -43,7 +43,7 @@ from edgeagent.safeguards.gate import (
     Why,
     step,
 )
-from edgeagent.safeguards.instant import SECOND, Instant
+from edgeagent.safeguards.instant import SECOND, Instant, stepped
 from edgeagent.system.clock import Clock
 from edgeagent.system.files import destroy
 from edgeagent.vision.types import Chip, Frame
@@ -53,6 +53,7 @@ log = logging.getLogger("edgeagent")
 STATE_EVERY_NS = 2 * SECOND
 LOAD_EVERY_NS = 5 * SECOND
 IDLE_S = 0.05
+WHY_CHARACTERS = 300
 SEND_AT_ONCE = 16
 MESSAGES_A_TURN = 32
 """A flood of messages must not keep the loop from looking at the clock (R16)."""
@@ -96,6 +97,7 @@ class Agent:
         self._load_at_ns = 0
         self._report_at_ns = 0
         self._told_camera = CameraState.CLOSED
+        self._judged = False
 
     def attach(self, link: MqttLink) -> None:
         """Use this link; its `on_connected` must be `born`, its will `will`."""
@@ -148,6 +150,27 @@ class Agent:
             log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule)
         for action in actions:
             self._carry_out(action, before)
+        self._judge_again(before, now)
+
+    def _clock_trusted(self, now: Instant) -> bool:
+        return now.synchronised or self._gate.clock_confirmed
+
+    def _judge_again(self, before: Gate, now: Instant) -> None:
+        """Judge documents again by the right clock if they were read by one nobody vouched for, or a step ago.
+
+        Runs between the event that vouches for the clock and any lease, so before the camera can open.
+        """
+        if self._deployment is None or self._gate.state is State.CLOSED:
+            return
+        if not self._clock_trusted(now) or stepped(before.seen, now, self._deployment.grant.clock_step_s):
+            self._judged = False
+        if self._judged or not self._clock_trusted(now):
+            return
+        self._judged = True
+        try:
+            load_deployment(self._unit, self._seen, now).gallery.wipe()
+        except (DocumentError, SafeguardError) as refusal:
+            self._apply(RuleBroken(Why(refusal.rule or "R12", str(refusal)[:WHY_CHARACTERS])))
 
     def _carry_out(self, action: Action, before: Gate) -> None:
         match action:
@@ -173,6 +196,8 @@ class Agent:
         if self._camera.problem:
             self._say("")  # it was about a camera that is not wanted any more
         self._camera.close()
+        if self._camera.problem:
+            self._say(self._camera.problem)
 
     def _wipe(self) -> None:
         if self._recogniser is not None:
@@ -188,7 +213,6 @@ class Agent:
         if self._deployment is not None:
             self._end(self._deployment.authority.deployment)
             self._destroy_list(self._deployment.authority.watchlist_sha256)
-        self._outbox.discard_all()
         self._leases.forget()
 
     def _destroy_list(self, sha256: str) -> None:
@@ -202,9 +226,11 @@ class Agent:
             self._say(f"{path}: the list cannot be removed ({cause.strerror}); remove it by hand [R6]")
 
     def _end(self, deployment: str) -> None:
-        """R6: its one-time key goes, and it can never start again."""
+        """R6, R27: its one-time key goes, it can never start again, and its unsent alerts go."""
         destroy_key(self._data, deployment)
         self._seen.close(deployment)
+        if self._deployment is None or self._deployment.authority.deployment == deployment:
+            self._outbox.discard_all()
 
     @property
     def _data(self) -> Path:
@@ -221,10 +247,15 @@ class Agent:
         for kept in kept_keys(self._data):
             if self._seen.is_closed(kept):  # it ended, but power failed before its key was destroyed
                 destroy_key(self._data, kept)
+        if now.synchronised:
+            for over_now in self._seen.ended(now.wall):  # R6: of another day, whatever is installed by now
+                self._end(over_now)
         try:
             deployment = load_deployment(self._unit, self._seen, now)
+            recogniser = self._make_recogniser(deployment)
             for document in deployment.numbered:
                 self._seen.accept(document)
+            self._seen.started(deployment.authority.deployment, deployment.grant.end)
         except DeploymentOverError as over:  # R6: it ended while the unit was off
             self._end(over.deployment)
             self._destroy_list(over.watchlist_sha256)
@@ -235,7 +266,8 @@ class Agent:
             return
         self._say("")
         self._deployment = deployment
-        self._recogniser = self._make_recogniser(deployment)
+        self._recogniser = recogniser
+        self._judged = now.synchronised
         self._apply(AuthorityAccepted(deployment.grant))
 
     def _say(self, problem: str) -> None:
@@ -316,8 +348,8 @@ class Agent:
     def _alert(self, hit: Hit, chip: Chip, frame: Frame) -> None:
         deployment, lease = self._deployment, self._gate.lease
         now = self._clock.now()
-        if deployment is None or lease is None:
-            raise SafeguardError("a hit without a lease", where="alert", next_step="report this", rule="R16")
+        if deployment is None or lease is None or now.monotonic_ns >= lease.until_ns:
+            return  # R16: the lease lapsed while this frame was looked at; the face counts as deleted
         age = timedelta(microseconds=(now.monotonic_ns - frame.captured_ns) / 1000)
         about = Circumstances(
             deployment.authority, deployment.sha256, lease.sequence, now.wall - age, frame.sequence
@@ -331,7 +363,8 @@ class Agent:
     def _send(self) -> None:
         """Expire, then send what is due, only while connected and while the deployment lasts."""
         now = self._clock.now()
-        self._outbox.expire(now.epoch_s)
+        if self._clock_trusted(now):  # a clock that is wrong at boot must not count good alerts as expired
+            self._outbox.expire(now.epoch_s)
         if self._link is not None and self._link.connected and self._gate.state is not State.CLOSED:
             for row in self._outbox.due(now.epoch_s, SEND_AT_ONCE):
                 self._outbox.attempted(row.alert_id, now.epoch_s)

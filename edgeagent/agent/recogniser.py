@@ -25,7 +25,7 @@ TRACK_FORGET_NS = 700_000_000
 
 @dataclass(frozen=True, slots=True)
 class FrameFaces:
-    """What became of one frame's faces; `overwritten` is counted where it is done."""
+    """What became of one frame's faces; `overwritten` is read back from the faces' own memory."""
 
     seen: int
     overwritten: int
@@ -54,23 +54,21 @@ class Recogniser:
 
     def process(self, frame: Frame, on_hit: OnHit) -> FrameFaces:
         """Process one frame; nothing of a face is left in this object's memory afterwards."""
-        overwritten = alerted = 0
+        alerted = 0
         faces: list[Face] = []
         try:
             faces = self._detector.detect(frame)
             tracks = self._tracker.assign(faces, frame.captured_ns)
             for face, track in zip(faces, tracks, strict=True):
-                if self._look(frame, face, track, on_hit):
-                    alerted += 1
-                else:
-                    overwritten += 1
+                alerted += self._look(frame, face, track, on_hit)
         finally:
             for face in faces:  # R1: also those that were not looked at because something failed
                 face.landmarks.fill(0)
                 face.box.fill(0)
             self._detector.wipe()
             self._embedder.wipe()
-        return FrameFaces(len(faces), overwritten, alerted)
+        gone = sum(not (face.box.any() or face.landmarks.any()) for face in faces)  # read back, not assumed
+        return FrameFaces(len(faces), gone - alerted, alerted)
 
     def wipe(self) -> None:
         """Forget tracks and scrub the networks, when the camera closes."""

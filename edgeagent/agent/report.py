@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeagent.alerts.envelope import wrap
 from edgeagent.alerts.outbox import OutboxCounts
@@ -12,7 +12,7 @@ from edgeagent.documents.messages import AlertCounts, CameraState, Faces, Presen
 from edgeagent.documents.table import STATE, sign
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.deletion import FaceLedger
-from edgeagent.safeguards.gate import Gate
+from edgeagent.safeguards.gate import Gate, Why
 from edgeagent.safeguards.instant import Instant
 
 PROBLEM_CHARACTERS = 600
@@ -49,8 +49,19 @@ class Reporter:
         return self._signed(Presence(facts.gate.state.value), facts, challenge, now)
 
     def will(self, facts: Facts, now: Instant) -> bytes:
-        """What the broker is to say when the unit goes silent; it has the boot, so an old one is known."""
-        return self._signed(Presence.LOST, facts, "", now)
+        """What the broker says when the unit goes silent; signed before, so it vouches for nothing.
+
+        The camera's process ends with the daemon, or when the lease lapses; nobody outside can say which.
+        """
+        why = Why("R16", "the unit went silent; what its camera does is not known until its lease has lapsed")
+        unknown = replace(
+            facts,
+            gate=replace(facts.gate, why=why),
+            camera=CameraState.UNKNOWN,
+            buffers_wiped=False,
+            lapse_to_closed_ms=None,
+        )
+        return self._signed(Presence.LOST, unknown, "", now)
 
     def _signed(self, presence: Presence, facts: Facts, challenge: str, now: Instant) -> bytes:
         self._sequence += 1

@@ -6,6 +6,7 @@ lost is in the outbox; what arrives is handed over unread, since only the owner 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import ssl
@@ -213,8 +214,14 @@ class MqttLink:
         if message.retain and not self._accepts_retained(topic):
             self._add(retained_refused=1)  # R16: a stored lease proves nothing about officers now
             return
+        incoming = Incoming(topic, bytes(message.payload), bool(message.retain))
+        if self._accepts_retained(topic) and self.inbox.full():
+            # R27: what is kept on the broker is said once; a flood of anything else must not drown it.
+            with contextlib.suppress(queue.Empty):
+                self.inbox.get_nowait()
+                self._add(overflow=1)
         try:
-            self.inbox.put_nowait(Incoming(topic, bytes(message.payload), bool(message.retain)))
+            self.inbox.put_nowait(incoming)
         except queue.Full:
             self._add(overflow=1)
         else:

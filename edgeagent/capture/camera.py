@@ -26,6 +26,10 @@ _FAILURES = {
     Status.NOT_PERMITTED: ("may not be opened by this user", "add the service's user to the group video"),
     Status.GONE: ("disappeared", "check the camera's plug and power"),
     Status.UNSUITABLE: ("gives no frames that fit", "check width and height in the configuration"),
+    Status.VIRTUAL: (
+        "is a virtual device, fed by a program, and no camera [R24]",
+        "use a camera; edgeagent takes no network video and no recordings",
+    ),
     Status.ENDED: ("has ended", "start it again, or lengthen it"),
 }
 
@@ -143,13 +147,11 @@ class CaptureProcess:
         Raises:
             CaptureError: the process cannot be ended, so the device may still be open.
         """
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._slot.fill(0)  # R1
         try:
             process.wait(REAP_S)
         except subprocess.TimeoutExpired as cause:
@@ -159,6 +161,9 @@ class CaptureProcess:
                 next_step="cut the camera's power, then restart the unit",
                 rule="R16",
             ) from cause
-        finally:
-            self._slot.fill(0)  # R1
-            os.close(self._fd)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process = None
+        self._slot.fill(0)  # the child may have been writing while it died
+        os.close(self._fd)

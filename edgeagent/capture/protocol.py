@@ -33,6 +33,7 @@ class Status(IntEnum):
     GONE = 4
     UNSUITABLE = 5
     ENDED = 6
+    VIRTUAL = 7
 
 
 @dataclass(frozen=True, slots=True)

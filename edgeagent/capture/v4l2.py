@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ class V4l2Source:
         Raises:
             SourceFailed: absent, busy, not permitted, or not a camera.
         """
+        if _is_virtual(self._device):
+            raise SourceFailed(Status.VIRTUAL)
         try:
             # OpenCV only says that it failed; the system says why.
             os.close(os.open(self._device, os.O_RDWR | os.O_NONBLOCK))
@@ -70,3 +73,12 @@ class V4l2Source:
             self._capture = None
         if self._decoded is not None:
             self._decoded.fill(0)
+
+
+def _is_virtual(device: str, sysfs: Path = Path("/sys/class/video4linux")) -> bool:
+    """Whether a program feeds the device (v4l2loopback and the like) rather than hardware (R24).
+
+    Root can still make a device that looks like hardware; this stops the ready-made way round the rule.
+    """
+    entry = sysfs / Path(device).resolve().name
+    return "virtual" in entry.resolve().parts

@@ -21,7 +21,7 @@ from edgeagent.cli.terminal_picture import terminal_picture
 from edgeagent.config import load_desk_config
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
-from edgeagent.documents.messages import UnitState
+from edgeagent.documents.messages import Presence, UnitState
 from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import BrokerError, DocumentError
 from edgeagent.safeguards.instant import Instant
@@ -62,8 +62,9 @@ def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
         click.echo(f"watching {'bench' if bench else 'live'} units; Ctrl-C ends", err=True)
         try:
             seen: dict[str, str] = {}
+            last: dict[str, UnitState] = {}
             for message in messages(link, forever=True):
-                _take(message, receiver, trust, link, seen, Show(as_json, crops))
+                _take(message, receiver, trust, link, seen, last, Show(as_json, crops))
         finally:
             link.close(None, timeout_s=2.0)
 
@@ -74,16 +75,22 @@ def _take(
     trust: TrustStore,
     link: MqttLink,
     seen: dict[str, str],
+    last: dict[str, UnitState],
     show: Show,
 ) -> None:
     now = SystemClock().now()
     try:
         if message.topic.endswith("/state"):
-            _show_state(read_state(message.topic, message.payload, trust, now), seen, show.as_json)
+            state = read_state(message.topic, message.payload, trust, now)
+            if _newer(state, last):
+                _show_state(state, seen, show.as_json)
+            else:
+                click.echo(f"{message.topic}: an old state was shown again by the broker; dropped", err=True)
             return
         arrival = receiver.take(message.topic, message.payload, now)
-        # Shown before its receipt is sent: should the broker be lost in between, the repetition is not shown.
+        # Shown before its receipt is sent; if this process dies before, the repetition is shown.
         _show_alert(arrival, now, show)
+        receiver.shown(arrival.alert)
         link.publish(arrival.receipt_topic, arrival.receipt)
     except (DocumentError, BrokerError) as refusal:
         click.echo(f"{message.topic}: {refusal}", err=True)
@@ -100,6 +107,17 @@ def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:
         click.echo(f"{state.at:%H:%M:%S} {shown}")
     seen[state.unit] = shown
     sys.stdout.flush()
+
+
+def _newer(state: UnitState, last: dict[str, UnitState]) -> bool:
+    """Whether a state is news: a broker could show an old one, genuine as it is, in place of the present."""
+    before = last.get(state.unit)
+    if before is not None and state.state is not Presence.LOST:
+        same_boot = state.boot == before.boot
+        if (same_boot and state.sequence <= before.sequence) or (not same_boot and state.at <= before.at):
+            return False
+    last[state.unit] = state
+    return True
 
 
 def _show_alert(arrival: Arrival, now: Instant, show: Show) -> None:

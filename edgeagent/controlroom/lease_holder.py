@@ -55,11 +55,6 @@ class LeaseHolder:
             DocumentError: the state is not a genuine one of the unit whose topic it came on.
         """
         state = read_state(topic, message, self.trust, now)
-        bench = split_topic(topic)[0].bench
-        if state.kind is not None and bench != (state.kind is Kind.BENCH):  # R33
-            raise DocumentError(
-                "a bench's state on a live topic, or the reverse", where="state", next_step="drop it"
-            )
         if state.deployment is not None and state.deployment != self.deployment:
             self.others[state.unit] = state.deployment
         wants = state.challenge and state.deployment == self.deployment and state.state is not Presence.CLOSED
@@ -112,5 +107,9 @@ def read_state(topic: str, message: bytes, trust: TrustStore, now: Instant) -> U
     if not state.unit == topics.unit == verified.signers[0].name:
         raise DocumentError(
             "is not of the unit on whose topic it came", where="state", next_step="find out why"
+        )
+    if state.kind is not None and topics.bench != (state.kind is Kind.BENCH):  # R33
+        raise DocumentError(
+            "a bench's state on a live topic, or the reverse", where="state", next_step="drop it"
         )
     return state

@@ -29,6 +29,7 @@ CLOCK_SKEW_S = 5.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS received (
     alert TEXT NOT NULL, unit TEXT NOT NULL, deployment TEXT NOT NULL, received_at TEXT NOT NULL,
+    shown INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (unit, alert)
 ) WITHOUT ROWID
 """
@@ -40,7 +41,7 @@ class Arrival:
 
     Attributes:
         crop: JPEG of the matched face, opened with the deployment's key; not kept anywhere.
-        first: False for a repetition of one that was committed before.
+        first: it has not been shown yet; call `Receiver.shown` when it was.
         receipt_topic, receipt: what to publish now that the alert is committed.
     """
 
@@ -108,10 +109,26 @@ class Receiver:
             alert, crop, first, Topics(alert.unit, bench=topics.bench).receipt, self._receipt(alert, now)
         )
 
+    def shown(self, alert: Alert) -> None:
+        """The alert was shown to somebody; its repetitions need not be.
+
+        Raises:
+            OutboxError: the file failed; it will be shown again.
+        """
+        self._run("UPDATE received SET shown = 1 WHERE unit = ? AND alert = ?", (alert.unit, alert.alert))
+
     def _commit(self, alert: Alert, now: Instant) -> bool:
+        """Keep the alert's id; whether it still has to be shown."""
         row = (alert.alert, alert.unit, alert.deployment, now.wall.isoformat())
+        self._run(
+            "INSERT OR IGNORE INTO received (alert, unit, deployment, received_at) VALUES (?, ?, ?, ?)", row
+        )
+        kept = self._run("SELECT shown FROM received WHERE unit = ? AND alert = ?", (alert.unit, alert.alert))
+        return kept == [(0,)]
+
+    def _run(self, statement: str, values: tuple[str, ...]) -> list[tuple[int]]:
         try:
-            return self._db.execute("INSERT OR IGNORE INTO received VALUES (?, ?, ?, ?)", row).rowcount == 1
+            return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as cause:
             raise OutboxError(
                 f"the alert could not be kept: {cause}", where="received alerts", next_step="check the disk"

@@ -123,7 +123,15 @@ def load_key(data: Path, unit: str, deployment: str) -> OneTimeKey:
         DocumentError: open to others, malformed, or another deployment's or unit's.
     """
     file = key_file(data, deployment)
-    if not file.exists():
+    try:
+        there = file.exists()
+    except OSError as cause:
+        raise DocumentError(
+            f"cannot be read: {cause.strerror}",
+            where=str(file),
+            next_step="give the folder to the service's user",
+        ) from cause
+    if not there:
         raise SafeguardError(
             "there is no one-time key for this deployment",
             where=str(file),

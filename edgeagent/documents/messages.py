@@ -69,11 +69,12 @@ class Presence(StrEnum):
 
 
 class CameraState(StrEnum):
-    """What the camera device is."""
+    """What the camera device is; `UNKNOWN` only in the word of a unit that went silent."""
 
     CLOSED = "closed"
     OPEN = "open"
     DEGRADED = "degraded"
+    UNKNOWN = "unknown"
 
 
 class Faces(StrictModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from edgeagent.documents.parse import parse
 from edgeagent.errors import DocumentError
@@ -39,6 +40,7 @@ class Seen(StrictModel):
 class _Content(StrictModel):
     seen: dict[str, Seen]
     closed: tuple[str, ...]
+    ends: dict[str, AwareDatetime] = Field(default_factory=dict)
 
 
 class HighWater:
@@ -93,10 +95,21 @@ class HighWater:
 
     def close(self, deployment: str) -> None:
         """Remember that the deployment is over."""
-        if not self.is_closed(deployment):
-            self._save(
-                self._content.model_copy(update={"closed": (*self._content.closed[-MOST_NAMES:], deployment)})
-            )
+        ends = {name: end for name, end in self._content.ends.items() if name != deployment}
+        if self.is_closed(deployment) and ends == self._content.ends:
+            return
+        others = tuple(name for name in self._content.closed if name != deployment)
+        closed = (*others[-MOST_NAMES:], deployment)
+        self._save(self._content.model_copy(update={"closed": closed, "ends": ends}))
+
+    def started(self, deployment: str, end: datetime) -> None:
+        """Remember when a deployment that is taken into use must be over, even if nobody comes back to it."""
+        if self._content.ends.get(deployment) != end:
+            self._save(self._content.model_copy(update={"ends": {**self._content.ends, deployment: end}}))
+
+    def ended(self, wall: datetime) -> list[str]:
+        """Deployments whose end has passed and that were not closed; `wall` must be vouched for."""
+        return [name for name, end in self._content.ends.items() if wall >= end]
 
     def _save(self, content: _Content) -> None:
         write_atomic(

@@ -55,11 +55,14 @@ def agrees(vote: Vote, policy: Policy) -> bool:
 
 
 def decide(votes: tuple[Vote, ...], policy: Policy) -> Hit | None:
-    """A hit if enough frames agree on one person and no frame of the track agrees on another.
+    """A hit if enough frames agree on one person, the present one among them, and none agrees on another.
 
-    A track whose frames point at two people is a track that was mixed up, so nobody is alerted on it.
+    A track whose frames point at two people is a track that was mixed up, so nobody is alerted on it. The
+    last vote is the present frame's, whose face is the one that would be sent: it must itself agree (R2).
     """
     agreeing = [vote for vote in votes if agrees(vote, policy)]
+    if not agreeing or agreeing[-1] is not votes[-1]:
+        return None
     if len({vote.person for vote in agreeing}) != 1 or len(agreeing) < policy.agreeing_frames:
         return None
     best = max(agreeing, key=lambda vote: vote.score)

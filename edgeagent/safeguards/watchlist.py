@@ -150,6 +150,11 @@ def body_matches(terms: Terms, entries: tuple[Entry, ...]) -> None:
     Raises:
         SafeguardError: R7.
     """
+    for entry in entries:
+        if (entry.category is Category.TEST_SUBJECT) != (entry.image_basis is ImageBasis.CONSENTED):
+            raise _refuse(
+                "R32", f"entry {entry.entry} is a test subject without consent, or the reverse", "list anew"
+            )
     counts: dict[Category, int] = {}
     for entry in entries:
         counts[entry.category] = counts.get(entry.category, 0) + 1

@@ -10,6 +10,7 @@ from edgeagent.safeguards.instant import Instant
 
 STA_UNSYNC = 0x0040
 _TIMEX_BYTES = 512  # struct timex has 208 bytes on 64-bit Linux; the kernel writes no more than that
+LONG_BYTES = 8
 _STATUS_OFFSET = 40  # modes, (pad), offset, freq, maxerror, esterror, status: sizes 4+4+8+8+8+8
 
 
@@ -38,6 +39,8 @@ class SystemClock:
 
     def _kernel_synchronised(self) -> bool:
         """The kernel's own verdict (adjtimex with no modes: read only, needs no privilege)."""
+        if ctypes.sizeof(ctypes.c_long) != LONG_BYTES:
+            return False  # another layout: nobody vouches, rather than a wrong field
         timex = ctypes.create_string_buffer(_TIMEX_BYTES)
         if self._libc.adjtimex(timex) < 0:
             return False

@@ -28,6 +28,11 @@ class Gallery:
         return len(self._templates)
 
     @property
+    def dimension(self) -> int:
+        """Length of a template."""
+        return int(self._templates.shape[1])
+
+    @property
     def persons(self) -> npt.NDArray[np.int64]:
         """Whose image each row is, (n,)."""
         return self._persons

@@ -102,6 +102,8 @@ CASES: list[tuple[str, list[Vote], Hit | None]] = [
     ("weak frames do not count", [vote(), vote(score=0.5), vote()], None),
     ("weak frames do not hinder", [vote(), vote(score=0.5), vote(), vote()], Hit(0, 0, 0.7, 0.7, 3)),
     ("unclear frames do not count", [vote(), vote(runner_up=0.69), vote()], None),
+    ("the present frame must agree itself", [vote()] * 3 + [vote(score=0.5)], None),
+    ("the present frame is somebody else, unclear", [vote(0)] * 3 + [vote(1, 0.5)], None),
     ("two people in one track", [vote(0)] * 3 + [vote(1)], None),
     ("two people, many frames", [vote(0)] * 20 + [vote(1)], None),
     (
@@ -109,7 +111,7 @@ CASES: list[tuple[str, list[Vote], Hit | None]] = [
         [vote(entry=5), vote(entry=6), vote(entry=6, score=0.9)],
         Hit(6, 0, 0.7, 0.9, 3),
     ),
-    ("a weak other does not hinder", [vote(0)] * 3 + [vote(1, 0.5)], Hit(0, 0, 0.7, 0.7, 3)),
+    ("a weak other does not hinder", [vote(0)] * 2 + [vote(1, 0.5), vote(0)], Hit(0, 0, 0.7, 0.7, 3)),
 ]
 
 
