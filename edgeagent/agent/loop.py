@@ -156,7 +156,7 @@ class Agent:
         return now.synchronised or self._gate.clock_confirmed
 
     def _judge_again(self, before: Gate, now: Instant) -> None:
-        """Judge documents again by the right clock if they were read by one nobody vouched for, or a step ago.
+        """Judge documents again by the right clock if they were read by one that nobody vouched for.
 
         Runs between the event that vouches for the clock and any lease, so before the camera can open.
         """
