@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from edgeagent.errors import ConfigError
 from edgeagent.safeguards.authority import UnitName
 from edgeagent.safeguards.profile import StrictModel
-from edgeagent.safeguards.sources import SourceSpec, parse_source
+from edgeagent.safeguards.sources import SourceKind, SourceSpec, parse_source
 from edgeagent.system.files import read_bounded
 
 CONFIG_LIMIT = 65_536
@@ -104,6 +104,12 @@ class Config(_File):
     data: DataSection
     camera: CameraSection
     broker: BrokerSection
+
+    @property
+    def data_folder(self) -> Path:
+        """Where this unit keeps its data; a bench keeps its own apart from a live deployment's (R33)."""
+        folder = self.path(self.data.folder)
+        return folder if self.source.kind is SourceKind.CAMERA else folder / "bench"
 
     @property
     def source(self) -> SourceSpec:

@@ -33,6 +33,7 @@ from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, Subscription
 from edgeagent.alerts.topics import Topics
 from edgeagent.capture.scene import Actor, Scene
+from edgeagent.config import load_config
 from edgeagent.controlroom.enrolment_csv import Row
 from edgeagent.controlroom.lease_holder import LeaseHolder, read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
@@ -285,6 +286,10 @@ class Bench:
         return self.path / "unit.toml"
 
     @property
+    def data(self) -> Path:
+        return load_config(self.config).data_folder
+
+    @property
     def watchlist_file(self) -> Path:
         return self.path / "watchlist.edgelist"
 
@@ -332,8 +337,8 @@ class Bench:
         signer = self.office[Role.BENCH if bench else Role.AUTHORISING_OFFICER]
         self.watchlist_file.write_bytes(content)
         key = desk.one_time(UNIT, body.deployment, self.office.seed)
-        if not key_file(self.path / "data", body.deployment).exists():
-            save_key(key, self.path / "data")
+        if not key_file(self.data, body.deployment).exists():
+            save_key(key, self.data)
         self.authority_file.write_bytes(sign(kind, body, signer))
 
     def command(self, *arguments: str) -> list[str]:

@@ -458,9 +458,10 @@ class Folder:
         body = self.desk.bench_authority(**named) if bench else self.desk.authority(**named)
         roles = signers or ((Role.BENCH,) if bench else (Role.AUTHORISING_OFFICER,))
         (self.path / "list.edgelist").write_bytes(content)
-        key, data = one_time(deployment=body.deployment, seed=self.desk.seed), self.path / "data"
-        if not key_file(data, key.deployment).exists():
-            save_key(key, data)
+        key = one_time(deployment=body.deployment, seed=self.desk.seed)
+        for data in (self.path / "data", self.path / "data" / "bench"):
+            if not key_file(data, key.deployment).exists():
+                save_key(key, data)
         (self.path / "authority.json").write_bytes(sign(kind, body, *(self.desk[role] for role in roles)))
         signed = sign(CERTIFICATE, certificate_of or certificate(), self.desk[Role.EVALUATOR])
         (self.path / "certificate.json").write_bytes(signed)

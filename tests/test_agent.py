@@ -300,7 +300,7 @@ def _forged(alert: str, who: Identity) -> bytes:
 
 
 def _pending(bench: Bench) -> list[str]:
-    db = sqlite3.connect(bench.path / "data" / "outbox-bench.sqlite")
+    db = sqlite3.connect(bench.data / "outbox.sqlite")
     try:
         return [row[0] for row in db.execute("SELECT alert_id FROM pending")]
     finally:

@@ -17,7 +17,7 @@ from edgeagent.safeguards.categories import Category, ImageBasis
 from edgeagent.safeguards.watchlist import Entry, body_matches
 from edgeagent.system.clock import SystemClock
 from edgeagent.vision.types import Frame
-from tests.desk import NOW, START, entry, terms
+from tests.desk import NOW, START, Desk, Folder, entry, terms
 
 
 class _Undead:
@@ -102,3 +102,11 @@ def test_a_clock_whose_layout_is_not_known_is_not_vouched_for(monkeypatch: pytes
     monkeypatch.setattr(ctypes, "sizeof", lambda _: 4)
     assert not SystemClock().now().synchronised
     assert NOW.synchronised
+
+
+def test_a_bench_and_a_deployment_keep_their_data_apart(tmp_path: Path) -> None:
+    """R33: a bench that used a live deployment's name could otherwise end it, or block it by its numbers."""
+    folder = Folder(tmp_path, Desk())
+    live, bench = folder.config("v4l2:/dev/video0"), folder.config("scene:/srv/street.json")
+    assert live.data_folder == tmp_path / "data"
+    assert bench.data_folder == tmp_path / "data" / "bench"

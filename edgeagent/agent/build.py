@@ -76,15 +76,12 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
     pack = load_pack(default_pack_folder())
     self_test(pack)
     unit = load_unit(config, pack)
-    data = config.path(config.data.folder)
+    data = config.data_folder
     data.mkdir(parents=True, exist_ok=True)
-    # R33: what a bench wrote never shares a file with what a live deployment wrote.
-    bench = config.source.kind is not SourceKind.CAMERA
-    outbox_file = data / ("outbox-bench.sqlite" if bench else "outbox.sqlite")
-    topics = Topics(config.unit.name, bench=bench)
+    topics = Topics(config.unit.name, bench=config.source.kind is not SourceKind.CAMERA)
     seen = HighWater(data / "seen.json")
     seen.accept(unit.trust.numbered)  # an older store could bring a revoked key back
-    with _outbox(outbox_file) as outbox:
+    with _outbox(data / "outbox.sqlite") as outbox:
         agent = Agent(
             unit,
             clock=clock,

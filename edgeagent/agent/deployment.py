@@ -96,7 +96,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     numbered = (numbered_authority(authority, digest), numbered_watchlist(sealed))
     for one in numbered:
         seen.check(one)
-    data = unit.config.path(unit.config.data.folder)
+    data = unit.config.data_folder
     entries, templates = sealed.open(load_key(data, unit.identity.name, authority.deployment))
     names = sorted({entry.person for entry in entries})
     number = {name: index for index, name in enumerate(names)}

@@ -118,8 +118,9 @@ def _configuration(file: Path, found: list[Config]) -> str:
 
 
 def _storage(config: Config) -> str:
-    folder = config.path(config.data.folder)
-    there = folder if folder.exists() else folder.parent
+    folder = config.data_folder
+    base = config.path(config.data.folder)
+    there = next((place for place in (folder, base) if place.exists()), base.parent)
     if not there.exists():
         raise OutboxError(
             "does not exist", where=str(folder), next_step="make the folder, owned by the service"
@@ -191,7 +192,7 @@ def _trust(config: Config, pack: ModelPack) -> str:
 
 
 def _deployment(config: Config, pack: ModelPack, clock: Clock) -> str:
-    seen = HighWater(config.path(config.data.folder) / "seen.json")
+    seen = HighWater(config.data_folder / "seen.json")
     deployment = load_deployment(load_unit(config, pack), seen, clock.now())
     authority = deployment.authority
     deployment.gallery.wipe()

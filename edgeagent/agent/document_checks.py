@@ -169,7 +169,7 @@ def check_watchlist(content: bytes, place: Place, trust: TrustStore, run: Run) -
 def _sealed_to(sealed: SealedWatchlist, config: Config) -> None:
     """By name, and whether the unit keeps a one-time key; the private key is not read here."""
     manifest, unit = sealed.manifest, config.unit.name
-    key = key_file(config.path(config.data.folder), manifest.deployment)
+    key = key_file(config.data_folder, manifest.deployment)
     if all(one.unit != unit for one in manifest.sealed_keys) or not key.exists():
         raise DocumentError(
             f"is not sealed to a one-time key that {unit} keeps",

@@ -234,7 +234,7 @@ class Agent:
 
     @property
     def _data(self) -> Path:
-        return self._unit.config.path(self._unit.config.data.folder)
+        return self._unit.config.data_folder
 
     # --- documents and messages -----------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ def _desk_place(trust_file: Path | None, root: str, now: Instant) -> Place:
 def _unit_place(file: Path, now: Instant) -> Place:
     """As the unit would see it, without its private key."""
     config = load_config(file)
-    seen = HighWater(config.path(config.data.folder) / "seen.json")
+    seen = HighWater(config.data_folder / "seen.json")
     return Place(config.trust.root, _installed_trust(config), now, config, seen, _installed_pack())
 
 

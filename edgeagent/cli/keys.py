@@ -101,7 +101,7 @@ def deployment(deployment: str, config: Path, out: Path) -> None:
     """
     unit = load_config(config)
     identity = identity_with_role(unit.path(unit.unit.key), Role.UNIT)
-    data = unit.path(unit.data.folder)
+    data = unit.data_folder
     if HighWater(data / "seen.json").is_closed(deployment):
         raise SafeguardError(
             f"deployment {deployment} is over on this unit",

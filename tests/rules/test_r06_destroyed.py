@@ -236,7 +236,7 @@ def test_another_deployments_end_leaves_this_key(running: Running) -> None:
 
 def test_the_real_daemon_revoked_over_a_real_broker(bench: Bench) -> None:
     bench.put()
-    key = key_file(bench.path / "data", "bench-street")
+    key = key_file(bench.data, "bench-street")
     assert key.stat().st_mode & 0o777 == 0o600
     with Watch(bench) as watch, bench.unit(), Officers(bench):
         watch.until(lambda: any(state.state == "LIVE" for state in watch.states))
@@ -320,8 +320,8 @@ def test_the_command_makes_one_key_and_gives_its_public_half_again(bench: Bench)
     assert told.returncode == 0, told.stderr
     assert bench.run_command(*options, "two.jws").returncode == 0
     assert (bench.path / "one.jws").read_bytes() == (bench.path / "two.jws").read_bytes()
-    assert key_file(bench.path / "data", "new-street").stat().st_mode & 0o777 == 0o600
-    HighWater(bench.path / "data" / "seen.json").close("new-street")
+    assert key_file(bench.data, "new-street").stat().st_mode & 0o777 == 0o600
+    HighWater(bench.data / "seen.json").close("new-street")
     over = bench.run_command(*options, "three.jws")
     assert over.returncode == 2
     assert "is over on this unit [R6]" in over.stderr

@@ -124,7 +124,7 @@ def test_a_revocation_before_the_authority_blocks_it_too(bench: Bench) -> None:
     with Watch(bench) as watch, bench.unit() as unit, Officers(bench):
         watch.problem("authority.json: cannot be read")
         watch.link.publish(watch.topics.revocation, bench.revocation(), retain=True)
-        seen = bench.path / "data" / "seen.json"
+        seen = bench.data / "seen.json"
         assert wait_for(lambda: seen.exists() and DEPLOYMENT in json.loads(seen.read_text())["closed"])
         shutil.copyfile(kept, bench.authority_file)
         watch.problem("is over on this unit", 8)

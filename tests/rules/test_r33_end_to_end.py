@@ -77,7 +77,7 @@ def test_a_bench_speaks_on_bench_topics_only_and_says_that_it_is_one(bench: Benc
         topics = {message.topic for message in watch.raw}
         assert topics == {watch.topics.alert, watch.topics.state}
         assert all(topic.startswith("lfr-bench/v1/") for topic in topics)
-        assert (bench.path / "data" / "outbox-bench.sqlite").exists()
+        assert (bench.path / "data" / "bench" / "outbox.sqlite").exists()
         assert not (bench.path / "data" / "outbox.sqlite").exists()
 
 
