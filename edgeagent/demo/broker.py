@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -30,6 +31,7 @@ from edgeagent.system.certificates import Certificate, issue, make_authority
 
 Kind = Literal["mosquitto", "amqtt"]
 HOST = "127.0.0.1"
+PORTS, PORT_TRIES = (20_000, 32_000), 50
 MAX_MESSAGE_BYTES = 1_048_576
 CERTIFICATE_DAYS = 30
 _START_S = 10.0
@@ -222,6 +224,13 @@ def _amqtt(folder: Path, port: int, server: Certificate) -> RunningBroker:
 
 
 def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses now, nor will as the far end of a connection: below the kernel's own range.
+
+    So a broker that is stopped and started again finds its port still free.
+    """
+    for _ in range(PORT_TRIES):
+        port = secrets.randbelow(PORTS[1] - PORTS[0]) + PORTS[0]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise BrokerError("no port is free", where=HOST, next_step="stop other programs and try again")
