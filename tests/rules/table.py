@@ -121,7 +121,8 @@ def main(markdown: bool) -> None:
             print(f"| {rule} | {title} | {names.replace('test_', '').replace('.py', '')} | {verdict} |")
         return
     results = _Results()
-    pytest.main([str(FOLDER), "-q", "--no-header", "--no-summary"], plugins=[results])
+    options = ["-q", "--no-header", "--no-summary", "-n", "2", "--dist", "loadfile"]
+    pytest.main([str(FOLDER), *options], plugins=[results])
     table = rows(results)
     print()
     for rule, title, names, verdict in table:
