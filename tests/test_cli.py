@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -21,7 +22,6 @@ from edgeagent.cli import main
 from edgeagent.cli.main import edgeagent
 from edgeagent.documents.keys import Role, load_identity, save_identity
 from tests.bench_unit import Bench, Officers, make_bench
-from tests.broker_tools import wait_for
 
 pytest_plugins = ["tests.bench_fixtures"]
 
@@ -284,7 +284,7 @@ def test_a_person_sees_score_threshold_and_that_they_decide(papers: Bench) -> No
             screen = _read_until(ours, b"\xe2\x96\x80", 20)  # the crop's half blocks come last
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(5)
+            ended = _drain_until_end(ours, process, 5)
             os.close(ours)
     text = re.sub(r"\x1b\[[0-9;]*m", "", screen.decode(errors="replace"))
     assert "watching bench units; Ctrl-C ends" in text
@@ -293,7 +293,21 @@ def test_a_person_sees_score_threshold_and_that_they_decide(papers: Bench) -> No
     assert re.search(r"score 0\.\d{3} to 0\.\d{3} over 3 frames, threshold 0\.500; lease \d+; \d+ ms", text)
     assert "Look at both pictures. Decide yourself; then the officer decides." in text
     assert not re.search(r"\b(arrest|stop|detain|engage)\b", text, re.IGNORECASE), "an instruction (R20)"
-    assert wait_for(lambda: process.poll() is not None)
+    assert ended
+
+
+def _drain_until_end(terminal: int, process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it ended; read on meanwhile, or it could not write the rest of its picture."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # the far end is gone
+                os.read(terminal, 65536)
+    if process.poll() is None:
+        process.kill()
+        process.wait(5)
+        return False
+    return True
 
 
 def _read_until(terminal: int, wanted: bytes, seconds: float) -> bytes:
