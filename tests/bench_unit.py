@@ -600,5 +600,9 @@ def make_bench(folder: Path, **options: Any) -> Iterator[Bench]:
         yield bench
         running.thaw()
         broker.close_links()
-    mine = [pid for pid, parent in capture_processes() if pid not in before and parent in (1, os.getpid())]
-    assert wait_for(lambda: not mine, 2), f"capture processes left behind: {mine}"
+
+    def left_behind() -> list[int]:
+        """Looked at again each time: a child of a killed unit needs a moment to notice."""
+        return [pid for pid, up in capture_processes() if pid not in before and up in (1, os.getpid())]
+
+    assert wait_for(lambda: not left_behind(), 5), f"capture processes left behind: {left_behind()}"

@@ -30,6 +30,7 @@ RANK = {
     "models": 3,
     "agent": 4,
     "controlroom": 4,
+    "evaluation": 4,
     "demo": 5,
     "cli": 5,
     "__main__": 6,
