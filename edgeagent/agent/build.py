@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 from edgeagent.agent.camera import Camera, Capture
+from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, Unit
+from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.alerts.backoff import Backoff
@@ -85,10 +87,9 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
         agent = Agent(
             unit,
             clock=clock,
-            seen=seen,
-            outbox=outbox,
+            loader=Loader(unit, seen, lambda deployment: _recogniser(pack, deployment)),
+            custody=Custody(config, seen, outbox),
             camera=Camera(lambda: _start_capture(config)),
-            make_recogniser=lambda deployment: _recogniser(pack, deployment),
             topics=topics,
         )
         link = _link(config, topics, agent)

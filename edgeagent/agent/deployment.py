@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import numpy as np
 
@@ -12,15 +12,34 @@ from edgeagent.config import Config
 from edgeagent.documents.deployment_key import load_key
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.sequence import HighWater, Numbered
-from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, CERTIFICATE, Verified, typ_of, verify
-from edgeagent.documents.trust import TrustStore
-from edgeagent.documents.watchlist_file import FILE_LIMIT, SealedWatchlist, verify_watchlist
+from edgeagent.documents.table import (
+    AUTHORITY,
+    BENCH_AUTHORITY,
+    CERTIFICATE,
+    WATCHLIST,
+    Verified,
+    typ_of,
+    verify,
+)
+from edgeagent.documents.trust import TrustedKey, TrustStore
+from edgeagent.documents.watchlist_file import (
+    FILE_LIMIT,
+    SealedWatchlist,
+    independently_approved,
+    verify_watchlist,
+)
 from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.authority import Authority, Grant, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.sources import source_allowed
-from edgeagent.safeguards.watchlist import Entry, only_test_subjects, watchlist_allows, within_list
+from edgeagent.safeguards.watchlist import (
+    Entry,
+    Manifest,
+    only_test_subjects,
+    watchlist_allows,
+    within_list,
+)
 from edgeagent.system.files import read_bounded
 from edgeagent.vision.match import Gallery
 
@@ -40,12 +59,23 @@ class DeploymentOverError(SafeguardError):
 
 
 @dataclass(frozen=True, slots=True)
+class Papers:
+    """A deployment's signed documents as they were read; of the list only its manifest."""
+
+    authority: bytes
+    watchlist: bytes
+    certificate: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """Everything that a verified authority allows this unit to use.
 
     Attributes:
         sha256: of the authority document.
+        signers: of the authority, then of the list.
         numbered: what is to be remembered against rollback once the deployment is taken into use.
+        papers: to be judged again by a clock that somebody vouches for.
     """
 
     authority: Authority
@@ -53,7 +83,10 @@ class Deployment:
     grant: Grant
     entries: tuple[Entry, ...]
     gallery: Gallery
+    manifest: Manifest
+    signers: tuple[TrustedKey, ...]
     numbered: tuple[Numbered, ...]
+    papers: Papers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +105,23 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     Raises:
         DocumentError, SafeguardError: the first check that fails; nothing was opened or remembered.
     """
-    # 1. The authority: signatures, roles, kind, and every rule about what it says.
+    # 1. The authority, and that it is not over; only then is the list that it names looked at.
     document = read_bounded(unit.config.path(unit.config.documents.authority), AUTHORITY.limit)
-    authority = verified_authority(document, unit.trust, now).body
+    authorised = verified_authority(document, unit.trust, now)
+    authority = authorised.body
     not_over(authority, seen, now)
-    grant = authority_allows(authority, unit.trust.profile, unit=unit.identity.name, now=now)
-    # 2. The model pack is the authorised one.
+    authority_allows(authority, unit.trust.profile, unit=unit.identity.name, now=now)
     pack_authorised(authority, unit.model_pack_sha256)
-    # 3. The watchlist is the one named, and may be used; its body is still closed.
-    sealed = usable_watchlist(unit.config, unit.trust, authority, now)
-    grant = within_list(grant, sealed.manifest)
-    # 4. Threshold and certificate. 5. The source fits the kind of authority.
-    threshold_allowed(
-        authority, installed_certificate(unit.config, unit.trust, now), entries=sealed.manifest.entries
-    )
-    source_allowed(
-        unit.config.source,
-        bench=authority.kind is Kind.BENCH,
-        all_entries_are_test_subjects=only_test_subjects(sealed.manifest),
-    )
-    # 6. No rollback. 7. Only now the templates, in memory only.
+    sealed = named_watchlist(unit.config, unit.trust, authority, now)
+    # 2. Every rule about what they say; the list's body is still closed.
+    papers = Papers(document, sealed.head, _certificate_document(unit.config))
+    grant = judge(papers, unit, now)
+    # 3. No rollback. 4. Only now the templates, in memory only.
     digest = hashlib.sha256(document).hexdigest()
-    numbered = (numbered_authority(authority, digest), numbered_watchlist(sealed))
+    certified = papers.certificate and verified_certificate(papers.certificate, unit.trust, now)
+    numbered = [numbered_authority(authority, digest), numbered_watchlist(sealed)]
+    if papers.certificate and certified:
+        numbered.append(numbered_certificate(certified, hashlib.sha256(papers.certificate).hexdigest()))
     for one in numbered:
         seen.check(one)
     data = unit.config.data_folder
@@ -101,7 +129,43 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     names = sorted({entry.person for entry in entries})
     number = {name: index for index, name in enumerate(names)}
     gallery = Gallery(templates, np.array([number[entry.person] for entry in entries]))
-    return Deployment(authority, digest, grant, entries, gallery, numbered)
+    return Deployment(
+        authority=authority,
+        sha256=digest,
+        grant=grant,
+        entries=entries,
+        gallery=gallery,
+        manifest=sealed.manifest,
+        signers=(*authorised.signers, *sealed.signers),
+        numbered=tuple(numbered),
+        papers=papers,
+    )
+
+
+def judge(papers: Papers, unit: Unit, now: Instant) -> Grant:
+    """What these documents allow the unit at this time, by every rule that they and the time decide.
+
+    Called when they are loaded, and again once somebody vouches for a clock that nobody vouched for then.
+
+    Raises:
+        DocumentError, SafeguardError: the first check that fails.
+    """
+    trust, profile = unit.trust, unit.trust.profile
+    authority = verified_authority(papers.authority, trust, now).body
+    grant = authority_allows(authority, profile, unit=unit.identity.name, now=now)
+    pack_authorised(authority, unit.model_pack_sha256)
+    listed = verify(WATCHLIST, papers.watchlist, trust, now)
+    manifest = listed.body
+    watchlist_allows(manifest, authority, profile, approved=independently_approved(listed), now=now)
+    grant = within_list(grant, manifest)
+    certificate = papers.certificate and verified_certificate(papers.certificate, trust, now)
+    threshold_allowed(authority, certificate or None, entries=manifest.entries)
+    source_allowed(
+        unit.config.source,
+        bench=authority.kind is Kind.BENCH,
+        all_entries_are_test_subjects=only_test_subjects(manifest),
+    )
+    return grant
 
 
 def verified_authority(document: bytes, trust: TrustStore, now: Instant) -> Verified[Authority]:
@@ -196,12 +260,21 @@ def usable_watchlist(
     Raises:
         DocumentError, SafeguardError: the first check that fails.
     """
+    sealed = named_watchlist(config, trust, authority, now)
+    watchlist_allows(sealed.manifest, authority, trust.profile, approved=sealed.approved, now=now)
+    return sealed
+
+
+def named_watchlist(config: Config, trust: TrustStore, authority: Authority, now: Instant) -> SealedWatchlist:
+    """The installed list, still closed, if it is whole, signed, and the one that the authority names.
+
+    Raises:
+        DocumentError, SafeguardError: the first check that fails.
+    """
     path = config.path(config.documents.watchlist)
     content = read_bounded(path, FILE_LIMIT)
     list_is_named(content, authority, str(path))
-    sealed = verify_watchlist(content, trust, now)
-    watchlist_allows(sealed.manifest, authority, trust.profile, approved=sealed.approved, now=now)
-    return sealed
+    return verify_watchlist(content, trust, now)
 
 
 def list_is_named(content: bytes, authority: Authority, where: str) -> None:
@@ -225,13 +298,26 @@ def installed_certificate(config: Config, trust: TrustStore, now: Instant) -> Ce
     Raises:
         DocumentError: it does not verify.
     """
+    document = _certificate_document(config)
+    return None if document is None else verified_certificate(document, trust, now)
+
+
+def _certificate_document(config: Config) -> bytes | None:
     name = config.documents.certificate
-    if name is None:
-        return None
-    document = read_bounded(config.path(name), CERTIFICATE.limit)
+    return None if name is None else read_bounded(config.path(name), CERTIFICATE.limit)
+
+
+def verified_certificate(document: bytes, trust: TrustStore, now: Instant) -> Certificate:
+    """A certificate that an evaluator signed, not in the future.
+
+    Raises:
+        DocumentError: it does not verify.
+    """
     certificate = verify(CERTIFICATE, document, trust, now).body
     if certificate.issued_at > now.wall + timedelta(seconds=trust.profile.clock_skew_s):
-        raise DocumentError("was signed in the future", where=name, next_step="check the unit's clock")
+        raise DocumentError(
+            "was signed in the future", where="evaluation certificate", next_step="check the unit's clock"
+        )
     return certificate
 
 
@@ -243,3 +329,13 @@ def numbered_authority(authority: Authority, sha256: str) -> Numbered:
 def numbered_watchlist(sealed: SealedWatchlist) -> Numbered:
     """What is remembered of a watchlist against rollback."""
     return Numbered(f"watchlist {sealed.manifest.deployment}", sealed.manifest.sequence, sealed.sha256)
+
+
+def numbered_certificate(certificate: Certificate, sha256: str) -> Numbered:
+    """What is remembered of a certificate against rollback: a floor that was raised stays raised (R19).
+
+    Its number is the second in which it was issued, in UTC and in digits that a person can read.
+    """
+    issued = certificate.issued_at.astimezone(UTC)
+    name = f"certificate of model pack {certificate.model_pack_sha256[:16]}"
+    return Numbered(name, int(f"{issued:%Y%m%d%H%M%S}"), sha256)

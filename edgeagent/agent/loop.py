@@ -5,30 +5,28 @@ Everything that decides is elsewhere: the gate says what is allowed, this carrie
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 from edgeagent.agent.camera import Camera
-from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit, load_deployment
+from edgeagent.agent.custody import Custody
+from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit
 from edgeagent.agent.leases import LeaseDesk
+from edgeagent.agent.loading import Loader
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.report import Facts, Reporter
 from edgeagent.alerts.alert import Circumstances, make_alert
-from edgeagent.alerts.envelope import OVERHEAD, unwrap
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming
 from edgeagent.alerts.outbox import Outbox
+from edgeagent.alerts.received import received
 from edgeagent.alerts.topics import Topics
-from edgeagent.documents.deployment_key import destroy_key, kept_keys
-from edgeagent.documents.messages import CameraState
-from edgeagent.documents.sequence import HighWater
-from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, verify
-from edgeagent.errors import BrokerError, DocumentError, SafeguardError
+from edgeagent.documents.messages import CameraState, Receipt, Revocation
+from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, DocumentType, Verified
+from edgeagent.errors import BrokerError, DocumentError, OutboxError, SafeguardError
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.gate import (
@@ -43,22 +41,19 @@ from edgeagent.safeguards.gate import (
     Why,
     step,
 )
-from edgeagent.safeguards.instant import SECOND, Instant, stepped
+from edgeagent.safeguards.instant import SECOND, Instant
+from edgeagent.safeguards.lease import Lease
 from edgeagent.system.clock import Clock
-from edgeagent.system.files import destroy
 from edgeagent.vision.types import Chip, Frame
 
 log = logging.getLogger("edgeagent")
 
 STATE_EVERY_NS = 2 * SECOND
-LOAD_EVERY_NS = 5 * SECOND
-IDLE_S = 0.05
 WHY_CHARACTERS = 300
+IDLE_S = 0.05
 SEND_AT_ONCE = 16
 MESSAGES_A_TURN = 32
 """A flood of messages must not keep the loop from looking at the clock (R16)."""
-
-MakeRecogniser = Callable[[Deployment], Recogniser]
 
 
 class Agent:
@@ -69,35 +64,37 @@ class Agent:
         unit: Unit,
         *,
         clock: Clock,
-        seen: HighWater,
-        outbox: Outbox,
+        loader: Loader,
+        custody: Custody,
         camera: Camera,
-        make_recogniser: MakeRecogniser,
         topics: Topics,
     ) -> None:
         """Wire the parts; `attach` the broker link before `run`."""
         self._unit = unit
         self._clock = clock
-        self._seen = seen
-        self._outbox = outbox
+        self._loader = loader
+        self._custody = custody
+        self._outbox: Outbox = custody.outbox
         self._camera = camera
-        self._make_recogniser = make_recogniser
         self._topics = topics
+        self._messages: dict[str, DocumentType[Any]] = {
+            topics.lease: LEASE,
+            topics.receipt: RECEIPT,
+            topics.revocation: REVOCATION,
+        }
         self._link: MqttLink | None = None
         self._gate = Gate.locked(clock.now())
         self._reporter = Reporter(unit.identity)
         self._leases = LeaseDesk(unit.identity.name)
         self._deployment: Deployment | None = None
         self._recogniser: Recogniser | None = None
-        self._ledger = FaceLedger.carried(outbox.counts().pending)
+        self._ledger = FaceLedger.carried(self._outbox.counts().pending)
         self._frames = 0
         self._scrubbed = True
         self._lapse_to_closed_ms: float | None = None
         self._problem = ""
-        self._load_at_ns = 0
         self._report_at_ns = 0
         self._told_camera = CameraState.CLOSED
-        self._judged = False
 
     def attach(self, link: MqttLink) -> None:
         """Use this link; its `on_connected` must be `born`, its will `will`."""
@@ -128,6 +125,16 @@ class Agent:
 
     def turn(self) -> None:
         """One turn of the loop."""
+        try:
+            self._work()
+        except (OutboxError, OSError) as failed:  # R25: without a disk no disclosure can be accounted for
+            self._say(f"storage failed: {failed}")
+            self._apply(RuleBroken(Why("R25", f"storage failed: {failed}"[:WHY_CHARACTERS])))
+        now = self._clock.now()
+        if now.monotonic_ns >= self._report_at_ns or self._camera.state is not self._told_camera:
+            self._report(now)
+
+    def _work(self) -> None:
         self._apply(Tick())
         if self._gate.grant is None and self._gate.state is State.LOCKED:
             self._load()
@@ -136,9 +143,6 @@ class Agent:
         if self._gate.state is State.LIVE:
             self._look()
         self._send()
-        now = self._clock.now()
-        if now.monotonic_ns >= self._report_at_ns or self._camera.state is not self._told_camera:
-            self._report(now)
 
     # --- the gate -------------------------------------------------------------------------------------
 
@@ -150,27 +154,13 @@ class Agent:
             log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule)
         for action in actions:
             self._carry_out(action, before)
-        self._judge_again(before, now)
+        if self._deployment is not None:
+            broken = self._loader.judge_again(self._deployment, before, self._gate, now)
+            if broken is not None:
+                self._apply(RuleBroken(broken))
 
     def _clock_trusted(self, now: Instant) -> bool:
         return now.synchronised or self._gate.clock_confirmed
-
-    def _judge_again(self, before: Gate, now: Instant) -> None:
-        """Judge documents again by the right clock if they were read by one that nobody vouched for.
-
-        Runs between the event that vouches for the clock and any lease, so before the camera can open.
-        """
-        if self._deployment is None or self._gate.state is State.CLOSED:
-            return
-        if not self._clock_trusted(now) or stepped(before.seen, now, self._deployment.grant.clock_step_s):
-            self._judged = False
-        if self._judged or not self._clock_trusted(now):
-            return
-        self._judged = True
-        try:
-            load_deployment(self._unit, self._seen, now).gallery.wipe()
-        except (DocumentError, SafeguardError) as refusal:
-            self._apply(RuleBroken(Why(refusal.rule or "R12", str(refusal)[:WHY_CHARACTERS])))
 
     def _carry_out(self, action: Action, before: Gate) -> None:
         match action:
@@ -209,57 +199,26 @@ class Agent:
         if self._recogniser is not None:
             self._recogniser.destroy()
             self._recogniser = None
-        # The key first: if power fails at the next line, what is left of the list opens for nobody.
-        if self._deployment is not None:
-            self._end(self._deployment.authority.deployment)
-            self._destroy_list(self._deployment.authority.watchlist_sha256)
         self._leases.forget()
-
-    def _destroy_list(self, sha256: str) -> None:
-        """Only the list of that deployment: the next one's may lie there already."""
-        config = self._unit.config
-        path = config.path(config.documents.watchlist)
-        try:
-            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-                destroy(path)
-        except OSError as cause:  # its key is gone already, so what is left opens for nobody
-            self._say(f"{path}: the list cannot be removed ({cause.strerror}); remove it by hand [R6]")
-
-    def _end(self, deployment: str) -> None:
-        """R6, R27: its one-time key goes, it can never start again, and its unsent alerts go."""
-        destroy_key(self._data, deployment)
-        self._seen.close(deployment)
-        if self._deployment is None or self._deployment.authority.deployment == deployment:
-            self._outbox.discard_all()
-
-    @property
-    def _data(self) -> Path:
-        return self._unit.config.data_folder
+        if self._deployment is not None:
+            authority = self._deployment.authority
+            self._custody.end(authority.deployment, with_alerts=True)
+            self._say_if_any(self._custody.destroy_list(authority.watchlist_sha256))
 
     # --- documents and messages -----------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Try to load the deployment now and then, so that documents may be put in place while it runs."""
         now = self._clock.now()
-        if now.monotonic_ns < self._load_at_ns:
+        if not self._loader.due(now):
             return
-        self._load_at_ns = now.monotonic_ns + LOAD_EVERY_NS
-        for kept in kept_keys(self._data):
-            if self._seen.is_closed(kept):  # it ended, but power failed before its key was destroyed
-                destroy_key(self._data, kept)
-        if now.synchronised:
-            for over_now in self._seen.ended(now.wall):  # R6: of another day, whatever is installed by now
-                self._end(over_now)
         try:
-            deployment = load_deployment(self._unit, self._seen, now)
-            recogniser = self._make_recogniser(deployment)
-            for document in deployment.numbered:
-                self._seen.accept(document)
-            self._seen.started(deployment.authority.deployment, deployment.grant.end)
+            self._custody.finish()
+            for over_now in self._custody.overdue(now):  # R6: of another day, whatever is installed by now
+                self._custody.end(over_now, with_alerts=True)
+            deployment, recogniser = self._loader.load(now)
         except DeploymentOverError as over:  # R6: it ended while the unit was off
-            self._end(over.deployment)
-            self._destroy_list(over.watchlist_sha256)
-            self._say(str(over))
+            self._custody.end(over.deployment, with_alerts=True)
+            self._say(self._custody.destroy_list(over.watchlist_sha256) or str(over))
             return
         except (DocumentError, SafeguardError) as refusal:
             self._say(str(refusal))
@@ -267,7 +226,6 @@ class Agent:
         self._say("")
         self._deployment = deployment
         self._recogniser = recogniser
-        self._judged = now.synchronised
         self._apply(AuthorityAccepted(deployment.grant))
 
     def _say(self, problem: str) -> None:
@@ -276,6 +234,10 @@ class Agent:
                 log.warning("%s", problem)
             self._problem = problem
             self._report_at_ns = 0
+
+    def _say_if_any(self, problem: str) -> None:
+        if problem:
+            self._say(problem)
 
     def _take_messages(self, wait_s: float) -> None:
         if self._link is None:
@@ -288,45 +250,34 @@ class Agent:
             return
 
     def _take(self, message: Incoming) -> None:
-        handlers = {
-            self._topics.lease: self._take_lease,
-            self._topics.receipt: self._take_receipt,
-            self._topics.revocation: self._take_revocation,
-        }
-        handler = handlers.get(message.topic)
-        if handler is None:
+        kind = self._messages.get(message.topic)
+        if kind is None:
             log.warning("message on a topic that nobody asked for")
             return
+        now = self._clock.now()
         try:
-            handler(message.payload)
+            self._take_verified(received(kind, message.payload, self._unit.trust, now), now)
         except (DocumentError, SafeguardError) as refusal:
             log.warning("refused %s", refusal)
 
-    def _take_lease(self, message: bytes) -> None:
-        now, grant = self._clock.now(), self._gate.grant
-        if grant is None or len(message) > LEASE.limit + OVERHEAD:
-            return
-        lease = verify(LEASE, unwrap(message, "lease"), self._unit.trust, now).body
-        for event in self._leases.take(lease, grant, now):
-            self._apply(event)
+    def _take_verified(self, verified: Verified[Any], now: Instant) -> None:
+        match verified.body:
+            case Lease() as lease:
+                if self._gate.grant is not None:
+                    for event in self._leases.take(lease, self._gate.grant, now):
+                        self._apply(event)
+            case Receipt() as receipt:
+                if receipt.unit == self._unit.identity.name:
+                    self._outbox.release(receipt.alert)
+            case Revocation() as revocation:
+                if self._unit.identity.name in revocation.units:
+                    self._revoke(revocation)
 
-    def _take_receipt(self, message: bytes) -> None:
-        if len(message) > RECEIPT.limit + OVERHEAD:
-            return
-        receipt = verify(RECEIPT, unwrap(message, "receipt"), self._unit.trust, self._clock.now()).body
-        if receipt.unit == self._unit.identity.name:
-            self._outbox.release(receipt.alert)
-
-    def _take_revocation(self, message: bytes) -> None:
-        if len(message) > REVOCATION.limit + OVERHEAD:
-            return
-        now = self._clock.now()
-        revocation = verify(REVOCATION, unwrap(message, "revocation"), self._unit.trust, now).body
-        if self._unit.identity.name not in revocation.units:
-            return
-        if self._deployment is not None and self._deployment.authority.deployment == revocation.deployment:
+    def _revoke(self, revocation: Revocation) -> None:
+        own = self._deployment is None or self._deployment.authority.deployment == revocation.deployment
+        if self._deployment is not None and own:
             self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))  # the camera first (R16)
-        self._end(revocation.deployment)
+        self._custody.end(revocation.deployment, with_alerts=own)
 
     # --- frames ---------------------------------------------------------------------------------------
 

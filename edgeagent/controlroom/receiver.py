@@ -11,17 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from edgeagent.alerts.envelope import OVERHEAD, unwrap, wrap
-from edgeagent.alerts.topics import Topics
-from edgeagent.controlroom.lease_holder import unit_topics
+from edgeagent.alerts.envelope import wrap
+from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Alert, Receipt
 from edgeagent.documents.seal import crop_info, unseal
-from edgeagent.documents.table import ALERT, RECEIPT, sign, verify
+from edgeagent.documents.table import ALERT, RECEIPT, sign
 from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import DocumentError, OutboxError
-from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import Instant
 
 CLOCK_SKEW_S = 5.0
@@ -86,28 +84,14 @@ class Receiver:
             DocumentError: forged, altered, expired, on another unit's topic, or sealed to another key.
             OutboxError: the file failed; no receipt is sent, so the unit will send again.
         """
-        if len(message) > ALERT.limit + OVERHEAD:
-            raise DocumentError("is too long", where="alert", next_step="find out who sent it")
-        verified = verify(ALERT, unwrap(message, "alert"), self._trust, now)
-        alert = verified.body
-        topics = unit_topics(topic)
-        if not alert.unit == topics.unit == verified.signers[0].name:
-            raise DocumentError(
-                "is not of the unit on whose topic it came", where="alert", next_step="find out why"
-            )
-        if topics.bench != (alert.kind is Kind.BENCH):  # R33
-            raise DocumentError(
-                "a bench alert on a live topic, or the reverse", where="alert", next_step="drop it"
-            )
+        alert, topics = from_unit(ALERT, topic, message, self._trust, now)
         if now.epoch_s > alert.expires_at.timestamp() + CLOCK_SKEW_S:
             raise DocumentError(
                 "had expired when it arrived", where="alert", next_step="check the unit's connection"
             )
         crop = unseal(unbase64url(alert.crop), self._identity.sealing, crop_info(alert.unit, alert.alert))
         first = self._commit(alert, now)
-        return Arrival(
-            alert, crop, first, Topics(alert.unit, bench=topics.bench).receipt, self._receipt(alert, now)
-        )
+        return Arrival(alert, crop, first, topics.receipt, self._receipt(alert, now))
 
     def shown(self, alert: Alert) -> None:
         """The alert was shown to somebody; its repetitions need not be.

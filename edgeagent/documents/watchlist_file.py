@@ -26,8 +26,8 @@ from edgeagent.documents.jws import base64url, unbase64url
 from edgeagent.documents.keys import Identity, Role, public_sealing_key
 from edgeagent.documents.parse import parse
 from edgeagent.documents.seal import seal, unseal, watchlist_info
-from edgeagent.documents.table import WATCHLIST, sign, verify
-from edgeagent.documents.trust import TrustStore
+from edgeagent.documents.table import WATCHLIST, Verified, sign, verify
+from edgeagent.documents.trust import TrustedKey, TrustStore
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
@@ -52,11 +52,15 @@ class SealedWatchlist:
     Attributes:
         sha256: of the whole file; the authority names it.
         approved: an independent approver signed too.
+        signers: who signed the manifest.
+        head: the signed manifest, to be judged again without the body.
     """
 
     manifest: Manifest
     sha256: str
     approved: bool
+    signers: tuple[TrustedKey, ...]
+    head: bytes
     _body: bytes
 
     def open(self, key: OneTimeKey) -> tuple[tuple[Entry, ...], Templates]:
@@ -136,10 +140,16 @@ def verify_watchlist(content: bytes, trust: TrustStore, now: Instant) -> SealedW
         raise DocumentError(
             "has a body that was altered or cut short", where="watchlist", next_step="copy it again"
         )
-    # Two keys of one person are one person.
+    sha256 = hashlib.sha256(content).hexdigest()
+    return SealedWatchlist(
+        verified.body, sha256, independently_approved(verified), verified.signers, head, body
+    )
+
+
+def independently_approved(verified: Verified[Manifest]) -> bool:
+    """Whether an independent approver signed too; two keys of one person are one person."""
     names = {key.name for key in verified.signers}
-    approved = verified.signed_by(Role.INDEPENDENT_APPROVER) and len(names) == len(verified.signers)
-    return SealedWatchlist(verified.body, hashlib.sha256(content).hexdigest(), approved, body)
+    return verified.signed_by(Role.INDEPENDENT_APPROVER) and len(names) == len(verified.signers)
 
 
 def _open_body(manifest: Manifest, body: bytes, own: OneTimeKey) -> tuple[tuple[Entry, ...], Templates]:

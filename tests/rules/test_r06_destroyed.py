@@ -13,7 +13,9 @@ from typing import cast
 import pytest
 
 from edgeagent.agent.camera import Camera
+from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, load_deployment
+from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.alerts.backoff import Backoff
@@ -127,20 +129,20 @@ def _recogniser(deployment: Deployment) -> Recogniser:
 @pytest.fixture
 def running(folder: Folder):
     data = folder.path / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     save_identity(folder.desk.unit, folder.path / "unit.key")
     backoff = Backoff(1.0, 15.0)
     with Outbox(
         data / "outbox.sqlite", capacity=10, in_flight_cap=4, retry=backoff, rng=random.Random(1)
     ) as outbox:
         clock, line = SetClock(), Line()
+        unit, seen = folder.unit(), HighWater(data / "seen.json")
         agent = Agent(
-            folder.unit(),
+            unit,
             clock=clock,
-            seen=HighWater(data / "seen.json"),
-            outbox=outbox,
+            loader=Loader(unit, seen, _recogniser),
+            custody=Custody(unit.config, seen, outbox),
             camera=Camera(_no_camera),
-            make_recogniser=_recogniser,
             topics=Topics(UNIT, bench=False),
         )
         agent.attach(cast(MqttLink, line))
@@ -218,11 +220,14 @@ def test_the_key_is_overwritten_before_it_is_removed(
     assert not any(shadow.read_bytes())
 
 
-def test_a_key_that_a_power_cut_left_goes_at_the_next_start(running: Running) -> None:
-    running.folder.put()
-    HighWater(running.data / "seen.json").close(DEPLOYMENT)
+def test_a_key_that_a_power_cut_left_goes_at_the_next_start(
+    folder: Folder, request: pytest.FixtureRequest
+) -> None:
+    folder.put()
+    (folder.path / "data").mkdir(exist_ok=True)
+    HighWater(folder.path / "data" / "seen.json").close(DEPLOYMENT)  # and then power failed
+    running = request.getfixturevalue("running")
     save_key(one_time(deployment="next-street"), running.data)
-    running.agent._seen = HighWater(running.data / "seen.json")
     running.agent.turn()
     assert kept_keys(running.data) == ["next-street"]
 

@@ -19,6 +19,8 @@ from typing import Any, cast
 import pytest
 
 from edgeagent.agent.camera import Camera
+from edgeagent.agent.custody import Custody
+from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.alerts.backoff import Backoff
@@ -288,13 +290,13 @@ def played(folder: Folder, desk: Desk, tmp_path: Path) -> Iterator[Played]:
     (tmp_path / "data").mkdir(exist_ok=True)
     file = tmp_path / "data" / "outbox.sqlite"
     with Outbox(file, capacity=9, in_flight_cap=9, retry=Backoff(1, 2), rng=random.Random(1)) as outbox:
+        unit, seen = folder.unit(), HighWater(tmp_path / "data" / "seen.json")
         agent = Agent(
-            folder.unit(),
+            unit,
             clock=hands,
-            seen=HighWater(tmp_path / "data" / "seen.json"),
-            outbox=outbox,
+            loader=Loader(unit, seen, lambda _: cast(Recogniser, NoFaces())),
+            custody=Custody(unit.config, seen, outbox),
             camera=camera,
-            make_recogniser=lambda _: cast(Recogniser, NoFaces()),
             topics=Topics(DESK_UNIT, bench=False),
         )
         agent.attach(cast(MqttLink, wire))
@@ -335,6 +337,27 @@ def test_an_unsynchronised_clock_needs_a_confirming_lease(played: Played) -> Non
     assert played.lease(desk_error_s=30.0).state is Presence.LOCKED  # it contradicts
     assert played.camera.state is CameraState.CLOSED
     assert played.lease().state is Presence.LIVE  # it confirms
+
+
+def test_what_was_loaded_is_judged_again_not_what_lies_on_the_disk_by_then(
+    played: Played, folder: Folder
+) -> None:
+    played.hands.synchronised = False
+    played.turn()
+    for file in ("authority.json", "list.edgelist"):
+        (folder.path / file).unlink()
+    assert played.lease().state is Presence.LIVE
+
+
+def test_documents_read_by_a_wrong_clock_are_refused_by_the_right_one(played: Played) -> None:
+    """By the unit's clock the list was made already; by the control room's it will be, in an hour or two."""
+    played.hands.synchronised = False
+    played.turn()
+    played.hands.wall_error_s = -7200.0
+    played.turn()
+    refused = played.lease(desk_error_s=-7200.0)
+    assert (refused.state, refused.rule) == (Presence.LOCKED, "R6"), refused.reason
+    assert played.camera.state is CameraState.CLOSED
 
 
 def test_a_step_of_an_unsynchronised_clock_locks(played: Played) -> None:
