@@ -18,7 +18,7 @@ from edgeagent.controlroom import workshop
 from edgeagent.controlroom.enrolment_csv import Row, read_rows
 from edgeagent.controlroom.workshop import Enrolled, enrol
 from edgeagent.demo.scene import ASSETS, ENROLLED, SUBJECT, WALKERS
-from edgeagent.errors import EnrolmentError
+from edgeagent.errors import EdgeAgentError, EnrolmentError
 from edgeagent.vision.align import align
 from edgeagent.vision.quality import Limits
 from edgeagent.vision.types import Chip, Face, Frame, UInt8Image
@@ -194,10 +194,10 @@ def test_no_picture_stays_in_memory(
 ) -> None:
     """R1 at the desk: pixels and chip are overwritten, whether the image was taken or refused."""
     held: list[UInt8Image] = []
-    read = workshop._read_image
+    read = workshop.read_picture
 
-    def watched_read(path: Path) -> UInt8Image:
-        pixels = read(path)
+    def watched_read(path: Path, error: type[EdgeAgentError]) -> UInt8Image:
+        pixels = read(path, error)
         held.append(pixels)
         return pixels
 
@@ -206,7 +206,7 @@ def test_no_picture_stays_in_memory(
         held.append(chip.pixels)
         return chip
 
-    monkeypatch.setattr(workshop, "_read_image", watched_read)
+    monkeypatch.setattr(workshop, "read_picture", watched_read)
     monkeypatch.setattr(workshop, "align", watched_align)
     build([row(image=image)], images, networks)
     assert held

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgeagent.controlroom.duplicates import DUPLICATE_COSINE, find_duplicates
@@ -20,14 +19,13 @@ from edgeagent.controlroom.work_file import WorkFile
 from edgeagent.errors import EnrolmentError
 from edgeagent.safeguards.watchlist import Entry
 from edgeagent.system.files import read_bounded
+from edgeagent.system.pictures import FILE_LIMIT, read_picture
 from edgeagent.vision.align import align
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.quality import Limits, defects, measure
 from edgeagent.vision.types import Face, Float32Array, Frame
 
-IMAGE_LIMIT = 32 * 1024 * 1024
-MAX_PIXELS = 64_000_000
 SECOND_FACE = 0.3
 """A second face at least this wide, compared with the first, makes it unclear who is meant."""
 
@@ -116,7 +114,7 @@ class Work:
         Raises:
             EnrolmentError: the image cannot be read.
         """
-        picture = hashlib.sha256(read_bounded(image, IMAGE_LIMIT, EnrolmentError)).hexdigest()
+        picture = hashlib.sha256(read_bounded(image, FILE_LIMIT, EnrolmentError)).hexdigest()
         said = "\n".join((row.model_dump_json(), picture, repr(limits), self.pack_sha256))
         return hashlib.sha256(said.encode()).digest()
 
@@ -141,7 +139,7 @@ def _resume_image(
 def _enrol_image(
     path: Path, detector: Detector, embedder: Embedder, limits: Limits, out: Float32Array
 ) -> None:
-    pixels = _read_image(path)
+    pixels = read_picture(path, EnrolmentError)
     try:
         frame = Frame(pixels, captured_ns=0, sequence=0)
         face = _only_face(detector.detect(frame), path)
@@ -161,23 +159,6 @@ def _enrol_image(
         pixels.fill(0)
         detector.wipe()
         embedder.wipe()
-
-
-def _read_image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    content = np.frombuffer(read_bounded(path, IMAGE_LIMIT, EnrolmentError), np.uint8)
-    try:
-        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    except cv2.error as cause:
-        raise EnrolmentError(
-            "is not a picture that can be read", where=str(path), next_step="save it again as JPEG or PNG"
-        ) from cause
-    if pixels is None or pixels.size == 0:
-        raise EnrolmentError(
-            "is not a picture that can be read", where=str(path), next_step="save it again as JPEG or PNG"
-        )
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise EnrolmentError("is too large", where=str(path), next_step="make it smaller than 64 megapixels")
-    return pixels.astype(np.uint8, copy=False)
 
 
 def _only_face(faces: list[Face], path: Path) -> Face:
