@@ -158,12 +158,11 @@ def _broker(config: Config) -> str:
     """Reach it as the daemon would: by name, with TLS, showing our certificate; says nothing to it."""
     broker = config.broker
     where = f"{broker.host}:{broker.port}"
-    context = tls_context(
-        config.path(broker.ca), config.path(broker.certificate), config.path(broker.key), TLS_MINIMUM
-    )
+    ca, certificate, key = (config.path(name) for name in (broker.ca, broker.certificate, broker.key))
+    context = tls_context(ca, certificate, key, TLS_MINIMUM, broker.host)
     try:
         with (
-            socket.create_connection((broker.host, broker.port), BROKER_WAIT_S) as plain,
+            _connected(config) as plain,
             context.wrap_socket(plain, server_hostname=broker.host) as wrapped,
         ):
             wrapped.settimeout(CERTIFICATE_WAIT_S)
@@ -175,6 +174,16 @@ def _broker(config: Config) -> str:
             where=where,
             next_step="check cable, modem, broker, and that its certificate and ours are of one authority",
         ) from cause
+
+
+def _connected(config: Config) -> socket.socket:
+    broker = config.broker
+    if broker.through is None:
+        return socket.create_connection((broker.host, broker.port), BROKER_WAIT_S)
+    local = socket.socket(socket.AF_UNIX)
+    local.settimeout(BROKER_WAIT_S)
+    local.connect(str(config.path(broker.through)))
+    return local
 
 
 def _hear_refusal(wrapped: ssl.SSLSocket) -> None:

@@ -245,4 +245,4 @@ class MqttLink:
 
     def _tls(self) -> ssl.SSLContext:
         s = self._settings
-        return tls_context(s.ca_file, s.cert_file, s.key_file, s.tls_minimum)
+        return tls_context(s.ca_file, s.cert_file, s.key_file, s.tls_minimum, s.host)

@@ -85,6 +85,8 @@ def _describe(error: OSError) -> tuple[str, str]:
             )
         case socket.gaierror():
             return "the broker's name cannot be resolved", "Check the host name and the name server."
+        case FileNotFoundError():
+            return "the local socket is not there", "Start it: systemctl start edgeagent-broker.socket"
         case ConnectionRefusedError():
             return "nothing listens there", "Start the broker, or check host and port."
         case TimeoutError():

@@ -22,6 +22,8 @@ class LinkSettings:
     ca_file: Path
     cert_file: Path
     key_file: Path
+    through: Path | None = None
+    """A local socket that something forwards to the broker; it sees TLS only. None: connect by TCP."""
     tls_minimum: Literal["1.2", "1.3"] = "1.3"
     keepalive_s: int = 5
     connect_timeout_s: float = 5.0

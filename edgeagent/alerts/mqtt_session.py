@@ -58,6 +58,8 @@ class MqttSession:
         self.wrong_protocol = False
         self._settings = settings
         self._where = f"{settings.host}:{settings.port}"
+        if settings.through is not None:
+            self._where += f" through {settings.through}"
         self._v5 = protocol is MQTTProtocolVersion.MQTTv5
         self._sent = False
         self._socket_log: str | None = None
@@ -75,6 +77,8 @@ class MqttSession:
         """TCP and TLS, then send CONNECT; the session has ended, with its fault, when that fails."""
         self._client.tls_set_context(context)
         host, port, keepalive = self._settings.host, self._settings.port, self._settings.keepalive_s
+        if self._settings.through is not None:
+            host = str(self._settings.through)
         try:
             if self._v5:
                 limits = _properties(PacketTypes.CONNECT)
@@ -159,6 +163,7 @@ class MqttSession:
             # No stored session: a lease or receipt that the broker kept for us would be a stale one.
             clean_session=None if self._v5 else True,
             protocol=protocol,
+            transport="tcp" if self._settings.through is None else "unix",
             reconnect_on_failure=False,
         )
         client.connect_timeout = self._settings.connect_timeout_s

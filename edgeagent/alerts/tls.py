@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from edgeagent.errors import KeyFileError
 
@@ -19,12 +21,23 @@ class _TidySocket(ssl.SSLSocket):
             raise
 
 
-def tls_context(ca_file: Path, cert_file: Path, key_file: Path, minimum: str) -> ssl.SSLContext:
-    """A client context that demands a certificate from our authority for the right host name.
+class _ForHost(ssl.SSLContext):
+    """Demands the broker's certificate for its own name, whatever way the bytes take there."""
+
+    host = ""
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        """As the original; over a local socket paho would ask for a certificate of the socket's path."""
+        return super().wrap_socket(sock, *arguments, **{**named, "server_hostname": self.host})
+
+
+def tls_context(ca_file: Path, cert_file: Path, key_file: Path, minimum: str, host: str) -> ssl.SSLContext:
+    """A client context that demands a certificate from our authority for `host`.
 
     Raises `KeyFileError` naming the file that cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # check_hostname and CERT_REQUIRED are its defaults
+    context = _ForHost(ssl.PROTOCOL_TLS_CLIENT)  # check_hostname and CERT_REQUIRED are its defaults
+    context.host = host
     context.sslsocket_class = _TidySocket
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
     try:

@@ -17,6 +17,7 @@ def _settings(config: DeskConfig) -> LinkSettings:
     return LinkSettings(
         host=broker.host,
         port=broker.port,
+        through=None if broker.through is None else config.path(broker.through),
         client_id=config.desk.name,
         ca_file=config.path(broker.ca),
         cert_file=config.path(broker.certificate),

@@ -1,0 +1,156 @@
+"""Build the Debian package of a unit, for instance: python deploy/package/build.py --arch arm64.
+
+The package is a virtual environment under /opt/edgeagent with every library in it, taken as wheels from the
+hash-pinned `requirements.lock`; so it needs Debian's own Python and nothing else, and an arm64 package is
+built on any machine, without emulation. Two builds of one commit give the same bytes: times are the commit's,
+order is sorted, nothing is compiled.
+
+Needs pip, git, and Debian's dpkg-deb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+HOME = Path("opt/edgeagent")
+MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
+LIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+"""Newest first: Debian 12 has 2.36."""
+UNUSED = ("*/tests", "*/test", "numpy/f2py", "numpy/_core/lib", "cv2/data", "bin", "numpy/_core/include")
+"""Parts of libraries that no unit runs; a third of the size."""
+CONTROL = """\
+Package: edgeagent
+Version: {version}
+Architecture: {arch}
+Maintainer: edgeagent developers <edgeagent@example.org>
+Section: misc
+Priority: optional
+Installed-Size: {kilobytes}
+Depends: python3 (>= {python}), python3 (<< {next_python}), python{python}, libc6 (>= 2.28), systemd (>= 252)
+Recommends: nftables
+Description: live facial recognition within limits that the program itself enforces
+ The daemon of a camera appliance. It compares faces with a signed watchlist made for one
+ deployment and publishes only hits, only while officers on the ground hold a lease. Every
+ legal safeguard is an invariant of the program with a test that anyone can run.
+"""
+
+
+def main() -> None:
+    """Build one package."""
+    parser = argparse.ArgumentParser(description="Build edgeagent's Debian package.")
+    parser.add_argument("--arch", choices=sorted(MACHINE), required=True)
+    parser.add_argument(
+        "--python", default="3.11", help="of the Debian that it is for: 12 has 3.11, 13 has 3.13"
+    )
+    parser.add_argument("--out", type=Path, default=Path("build"))
+    arguments = parser.parse_args()
+    package = build(arguments.arch, arguments.python, arguments.out)
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    print(f"{package}  {package.stat().st_size / 1e6:.1f} MB  sha256 {digest}")
+
+
+def build(arch: str, python: str, out: Path) -> Path:
+    """The package's file."""
+    version = _version()
+    stage = out.absolute() / f"package-{arch}-{python}"
+    shutil.rmtree(stage, ignore_errors=True)
+    shutil.copytree(HERE / "root", stage)
+    _environment(stage / HOME, arch, python)
+    _debian(stage, arch, python, version)
+    _settle(stage, int(_git("log", "-1", "--format=%ct")))
+    package = out.absolute() / f"edgeagent_{version}_{arch}_py{python}.deb"
+    epoch = {**os.environ, "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct")}
+    # Under a temporary name first: an interrupted build leaves no package that looks whole.
+    unfinished = package.with_suffix(".part")
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", "-Zzstd", str(stage), str(unfinished)],
+        check=True,
+        env=epoch,
+        stdout=subprocess.DEVNULL,
+    )
+    unfinished.rename(package)
+    shutil.rmtree(stage)
+    return package
+
+
+def _environment(home: Path, arch: str, python: str) -> None:
+    """A virtual environment in Debian's Python, for another machine perhaps: nothing of it is run here."""
+    site = home / "lib" / f"python{python}" / "site-packages"
+    platforms = [f"--platform={libc}_{MACHINE[arch]}" for libc in LIBC]
+    pinned = ["--no-deps", "--require-hashes", "-r", str(HERE / "requirements.lock")]
+    other = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(site)]
+    subprocess.run([*pip, *pinned, *other], check=True)
+    for pattern in UNUSED:
+        for path in site.glob(pattern):
+            shutil.rmtree(path)
+    tracked = _git("ls-files", "edgeagent").splitlines()
+    for name in tracked:
+        target = site / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / name, target)
+    (home / "bin").mkdir()
+    (home / "bin" / "python3").symlink_to(f"/usr/bin/python{python}")
+    (home / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
+    )
+
+
+def _debian(stage: Path, arch: str, python: str, version: str) -> None:
+    control = stage / "DEBIAN"
+    control.mkdir()
+    major, minor = python.split(".")
+    size = sum(file.lstat().st_size for file in stage.rglob("*") if not file.is_dir()) // 1024
+    (control / "control").write_text(
+        CONTROL.format(
+            version=version,
+            arch=arch,
+            python=python,
+            next_python=f"{major}.{int(minor) + 1}",
+            kilobytes=size,
+        )
+    )
+    files = sorted(file for file in stage.rglob("*") if file.is_file() and control not in file.parents)
+    sums = (f"{hashlib.md5(file.read_bytes()).hexdigest()}  {file.relative_to(stage)}\n" for file in files)
+    (control / "md5sums").write_text("".join(sums))
+    for script in (HERE / "scripts").iterdir():
+        shutil.copyfile(script, control / script.name)
+        (control / script.name).chmod(0o755)
+
+
+def _settle(stage: Path, epoch: int) -> None:
+    """Modes and times that do not depend on who builds, and when."""
+    for path in sorted(stage.rglob("*")):
+        if path.is_symlink():
+            continue
+        script = path.is_file() and path.parent.name in ("bin", "DEBIAN") and path.read_bytes()[:2] == b"#!"
+        path.chmod(0o755 if path.is_dir() or script else 0o644)
+        os.utime(path, (epoch, epoch))
+
+
+def _version() -> str:
+    """The project's version, and which commit of it; `~dirty` sorts before the clean one."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    version = next(line.split('"')[1] for line in text.splitlines() if line.startswith("version = "))
+    count = _git("rev-list", "--count", "HEAD")
+    dirty = "~dirty" if _git("status", "--porcelain", "edgeagent", "deploy/package") else ""
+    return f"{version}+{count}.{_git('rev-parse', '--short=9', 'HEAD')}{dirty}"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
