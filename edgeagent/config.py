@@ -62,10 +62,14 @@ class CameraSection(StrictModel):
 
 
 class BrokerSection(StrictModel):
-    """The MQTT broker and this unit's TLS certificate. TLS cannot be switched off."""
+    """The MQTT broker and this unit's TLS certificate. TLS cannot be switched off.
+
+    `through` is a local socket that is forwarded to the broker, for a service without a network of its own.
+    """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     port: Annotated[int, Field(ge=1, le=65_535)] = 8883
+    through: FileName | None = None
     ca: FileName
     certificate: FileName
     key: FileName

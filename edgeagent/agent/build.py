@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 
 from edgeagent.agent.camera import Camera, Capture
@@ -13,11 +14,13 @@ from edgeagent.agent.deployment import Deployment, Unit
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
 from edgeagent.agent.recogniser import Recogniser
+from edgeagent.agent.recorder import Recorder
 from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
 from edgeagent.alerts.outbox import Outbox
 from edgeagent.alerts.topics import Topics
+from edgeagent.audit.log import Journal
 from edgeagent.capture.camera import CaptureProcess
 from edgeagent.config import Config
 from edgeagent.documents.keys import Identity, Role, load_identity
@@ -30,6 +33,7 @@ from edgeagent.system.clock import Clock
 from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
 from edgeagent.system.networks import detector_of, embedder_of
+from edgeagent.system.process import Exposure
 from edgeagent.system.selftest import self_test
 
 OUTBOX_CAPACITY = 1000
@@ -69,8 +73,8 @@ def load_trust(config: Config) -> TrustStore:
     return open_trust_store(content, config.trust.root)
 
 
-def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
-    """Run the daemon until `stop` is set.
+def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Exposure) -> None:
+    """Run the daemon until `stop` is set; `exposure` of its memory is told to the control room (R1).
 
     Raises:
         EdgeAgentError: what could not be started, before any camera was opened.
@@ -84,16 +88,20 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event) -> None:
     seen = HighWater(data / "seen.json")
     seen.accept(unit.trust.numbered)  # an older store could bring a revoked key back
     with _outbox(data / "outbox.sqlite") as outbox:
+        recorder = Recorder(Journal(data, unit.identity), clock)
         agent = Agent(
             unit,
             clock=clock,
             loader=Loader(unit, seen, lambda deployment: _recogniser(pack, deployment)),
-            custody=Custody(config, seen, outbox),
+            custody=Custody(config, seen, outbox, recorder),
             camera=Camera(lambda: _start_capture(config)),
             topics=topics,
+            recorder=recorder,
+            version=metadata.version("edgeagent"),
         )
         link = _link(config, topics, agent)
         agent.attach(link)
+        agent.warn(exposure.problem)
         link.start()
         agent.run(stop)
 
@@ -138,6 +146,7 @@ def _link(config: Config, topics: Topics, agent: Agent) -> MqttLink:
         LinkSettings(
             host=broker.host,
             port=broker.port,
+            through=None if broker.through is None else config.path(broker.through),
             client_id=config.unit.name,
             ca_file=config.path(broker.ca),
             cert_file=config.path(broker.certificate),

@@ -20,7 +20,9 @@ OVERHEAD = 1024
 """More octets than an envelope ever adds to its token."""
 
 
-class _Envelope(StrictModel):
+class Envelope(StrictModel):
+    """CloudEvents 1.0 in JSON; `data` is the signed token."""
+
     specversion: Literal["1.0"]
     id: Annotated[str, Field(min_length=1, max_length=128)]
     source: Annotated[str, Field(min_length=1, max_length=128)]
@@ -51,7 +53,7 @@ def unwrap(message: bytes, kind: str) -> bytes:
     Raises:
         DocumentError: not an envelope of this kind.
     """
-    envelope = parse(_Envelope, message, f"{kind} message")
+    envelope = parse(Envelope, message, f"{kind} message")
     if envelope.type != f"edgeagent.{kind}.v1":
         raise DocumentError(
             f"is of type {envelope.type}", where=f"{kind} message", next_step="check the sender's topics"

@@ -1,0 +1,187 @@
+"""The AsyncAPI 3 document of everything that is said over MQTT, made from the program itself.
+
+    python -m edgeagent.alerts.contract docs/asyncapi.json
+
+An integrator needs this file and docs/integrators.md, and nothing of the program.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeagent.alerts.envelope import Envelope
+from edgeagent.alerts.topics import BENCH_PREFIX, LIVE_PREFIX
+from edgeagent.documents import table
+from edgeagent.documents.explain import NAMES
+from edgeagent.documents.schemas import schema
+from edgeagent.documents.table import DocumentType
+
+ASYNCAPI = "3.0.0"
+VERSION = "1.0.0"
+UNIT_NAME = "^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of message and how it travels."""
+
+    kind: DocumentType[Any]
+    from_unit: bool
+    retained: bool
+    summary: str
+
+    @property
+    def name(self) -> str:
+        """Last level of the topic."""
+        return self.kind.typ.removeprefix("edgeagent-")
+
+
+CHANNELS = (
+    Channel(
+        table.ALERT,
+        True,
+        False,
+        "A hit. Sent again until the control room's signed receipt, or until `expires_at`; so it may arrive "
+        "more than once, and `alert` says whether it is the same one. It carries no instruction (R20).",
+    ),
+    Channel(
+        table.STATE,
+        True,
+        True,
+        "What the unit is doing; about every two seconds, and at every change. `challenge` is what a lease "
+        "must answer. The will has state `LOST`: signed before, so it vouches for nothing but the silence.",
+    ),
+    Channel(
+        table.LEASE,
+        False,
+        False,
+        "Officers are on the ground: answers one challenge, lasts a few seconds, opens the camera (R16).",
+    ),
+    Channel(
+        table.RECEIPT,
+        False,
+        False,
+        "The alert was committed by the control room. Nothing else releases it; a broker's PUBACK does not.",
+    ),
+    Channel(
+        table.VERDICT,
+        False,
+        False,
+        "What an operator, then an officer, made of an alert (R20, R21). The state asks for those it lacks.",
+    ),
+    Channel(
+        table.REVIEW,
+        False,
+        False,
+        "Lets matching go on after the false alert rate suspended it (R17).",
+    ),
+    Channel(
+        table.REVOCATION,
+        False,
+        True,
+        "Ends a deployment at once (R27); retained, so that a unit that was away learns of it.",
+    ),
+)
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "asyncapi": ASYNCAPI,
+        "info": {
+            "title": "edgeagent",
+            "version": VERSION,
+            "license": {"name": "Apache-2.0"},
+            "description": "Messages between units of a live facial recognition deployment and its control "
+            "room. Every payload is a CloudEvents 1.0 JSON envelope around a signed token (JWS, Ed25519). "
+            "The envelope is for routing only; verify the token, then believe what it says. "
+            f"Live topics begin with {LIVE_PREFIX}, a test's with {BENCH_PREFIX}; no subscription may cover "
+            "both (R33).",
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "servers": {
+            "broker": {
+                "host": "broker.example:8883",
+                "protocol": "mqtts",
+                "protocolVersion": "5.0",
+                "description": "MQTT 5, or 3.1.1 where the broker has no more; TLS 1.3 with a certificate of "
+                "its own for each client, whose common name is the MQTT client id.",
+                "security": [{"$ref": "#/components/securitySchemes/certificate"}],
+            }
+        },
+        "channels": {channel.name: _channel(channel) for channel in CHANNELS},
+        "operations": {channel.name: _operation(channel) for channel in CHANNELS},
+        "components": {
+            "securitySchemes": {"certificate": {"type": "X509"}},
+            "messages": {channel.name: _message(channel) for channel in CHANNELS},
+        },
+    }
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    return {
+        "address": "{root}/v1/{unit}/" + channel.name,
+        "summary": channel.summary,
+        "parameters": {
+            "root": {"enum": [LIVE_PREFIX.split("/")[0], BENCH_PREFIX.split("/")[0]], "default": "lfr"},
+            "unit": {"description": f"The unit's name, matching {UNIT_NAME}."},
+        },
+        "messages": {channel.name: {"$ref": f"#/components/messages/{channel.name}"}},
+    }
+
+
+def _operation(channel: Channel) -> dict[str, Any]:
+    """As the unit does it: AsyncAPI describes an application, and here that is the unit."""
+    return {
+        "action": "send" if channel.from_unit else "receive",
+        "channel": {"$ref": f"#/channels/{channel.name}"},
+        "summary": channel.summary,
+        "bindings": {"mqtt": {"qos": 1, "retain": channel.retained, "bindingVersion": "0.2.0"}},
+    }
+
+
+def _message(channel: Channel) -> dict[str, Any]:
+    typ = channel.kind.typ
+    envelope = Envelope.model_json_schema()
+    envelope["properties"]["type"] = {"const": f"edgeagent.{channel.name}.v1"}
+    envelope["properties"]["data"] |= {
+        "contentMediaType": "application/jose",
+        "description": f"Token with `typ` {typ}, at most {channel.kind.limit} octets; its payload is "
+        f"described by contentSchema, and by docs/schemas/{typ}.json.",
+        "contentSchema": _inlined(schema(typ)),
+    }
+    return {
+        "name": channel.name,
+        "title": NAMES[typ],
+        "contentType": "application/cloudevents+json",
+        "payload": {
+            "schemaFormat": "application/schema+json;version=draft-07",
+            "schema": {key: value for key, value in envelope.items() if key not in ("title", "description")},
+        },
+        "examples": [],
+    }
+
+
+def _inlined(body: dict[str, Any]) -> dict[str, Any]:
+    """The schema with every local reference replaced: inside another document it would point elsewhere."""
+    definitions = body.get("$defs", {})
+
+    def resolve(part: Any) -> Any:
+        if isinstance(part, dict):
+            if "$ref" in part:
+                name = part["$ref"].removeprefix("#/$defs/")
+                return resolve({**definitions[name], **{k: v for k, v in part.items() if k != "$ref"}})
+            return {key: resolve(value) for key, value in part.items()}
+        return [resolve(one) for one in part] if isinstance(part, list) else part
+
+    kept = {key: value for key, value in body.items() if key not in ("$defs", "$schema", "$id")}
+    inlined: dict[str, Any] = resolve(kept)
+    return inlined
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(document(), indent=1) + "\n")
