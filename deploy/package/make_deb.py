@@ -1,4 +1,4 @@
-"""Build the Debian package of a unit, for instance: python deploy/package/build.py --arch arm64.
+"""Build the Debian package of a unit, for instance: python deploy/package/make_deb.py --arch arm64.
 
 The package is a virtual environment under /opt/edgeagent with every library in it, taken as wheels from the
 hash-pinned `requirements.lock`; so it needs Debian's own Python and nothing else, and an arm64 package is
