@@ -26,6 +26,7 @@ from edgeagent.vision.align import REFERENCE_LANDMARKS, align, similarity
 from edgeagent.vision.detect import Detector, suppress
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.match import Gallery
+from edgeagent.vision.memory import BiometricMemory, Take
 from edgeagent.vision.runtime import Network, NetworkSpec
 from edgeagent.vision.track import MAX_VOTES, Track, Tracker
 from edgeagent.vision.types import CHIP_SIZE, Chip, Face, Float32Array, Frame, Template, UInt8Image
@@ -135,10 +136,16 @@ def test_a_large_face_wholly_outside_the_frame_is_black() -> None:
 
 
 def test_alignment_writes_where_it_is_told() -> None:
-    picture, face = dots(0.2, 60)
-    out = np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
-    assert np.shares_memory(align(frame_of(picture), face, out).pixels, out)
-    assert out.any()
+    """R1: everything that it needs, for faces of any size, is taken from the memory that it is given."""
+    memory = BiometricMemory(1 << 20)
+    for eye_px in (20.0, 60.0, 90.0, 140.0):
+        picture, face = dots(0.2, eye_px)
+        with memory.loan():
+            chip = align(frame_of(picture), face, memory.take)
+            assert np.shares_memory(chip.pixels, memory._whole)
+            assert np.array_equal(chip.pixels, align(frame_of(picture), face).pixels)
+            del chip
+        assert memory.wiped
 
 
 # --- networks -----------------------------------------------------------------------------------------
@@ -434,7 +441,7 @@ def test_each_face_has_a_track_of_its_own(frames: list[list[tuple[float, float]]
 
 def test_a_track_holds_no_picture_and_few_votes(tracker: Tracker) -> None:
     (track,) = tracker.assign([face_at(100, 200)], 0)
-    assert set(Track.__slots__) == {"x", "y", "size", "seen_ns", "votes", "done"}
+    assert set(Track.__slots__) == {"x", "y", "size", "seen_ns", "votes", "done", "matchable"}
     assert track.votes.maxlen == MAX_VOTES
 
 
@@ -446,7 +453,7 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, enrolled: Float32Array) -> None:
         self.detector, self.embedder = detector_of(model_pack()), embedder_of(model_pack())
-        self.arrays: list[npt.NDArray[Any]] = []
+        self.made = 0
         self.recogniser = Recogniser(
             self.detector,
             self.embedder,
@@ -457,29 +464,36 @@ class Watched:
         monkeypatch.setattr(recogniser_module, "align", self._align)
         embed, detect = self.embedder.embed, self.detector.detect
 
-        def watched_embed(chip: Chip) -> Template:
-            template = embed(chip)
-            self.arrays.append(template.vector)
-            return template
+        def watched_embed(chip: Chip, out: Float32Array) -> Template:
+            self._is_owned(embed(chip, out).vector)
+            return Template(out)
 
-        def watched_detect(frame: Frame) -> list[Face]:
-            faces = detect(frame)
-            self.arrays += [array for face in faces for array in (face.box, face.landmarks)]
+        def watched_detect(frame: Frame, take: Take) -> list[Face]:
+            faces = detect(frame, take)
+            for face in faces:
+                self._is_owned(face.box)
+                self._is_owned(face.landmarks)
             return faces
 
         monkeypatch.setattr(self.embedder, "embed", watched_embed)
         monkeypatch.setattr(self.detector, "detect", watched_detect)
 
-    def _align(self, frame: Frame, face: Face) -> Chip:
-        chip = align(frame, face)
-        assert chip.pixels.any()
-        self.arrays.append(chip.pixels)
+    def _align(self, frame: Frame, face: Face, take: Take) -> Chip:
+        chip = align(frame, face, take)
+        self._is_owned(chip.pixels)
         return chip
+
+    def _is_owned(self, array: npt.NDArray[Any]) -> None:
+        """Everything made of a face lies in the recogniser's own memory."""
+        assert array.any()
+        assert np.shares_memory(array, self.recogniser._memory._whole)
+        self.made += 1
 
     def left(self) -> list[str]:
         """What is not zeros."""
-        held = [("made of a face", array) for array in self.arrays]
-        held += [("canvas", self.detector._canvas)]
+        assert self.made
+        held = [("made of a face", self.recogniser._memory._whole)]
+        held += [("canvas and candidates", self.detector._memory._whole)]
         for name, part in (("detector", self.detector), ("embedder", self.embedder)):
             held += [(f"{name} tensor", tensor) for tensor in tensors(part._network)]
         return [name for name, array in held if array.any()]
@@ -534,8 +548,8 @@ def test_the_recogniser_keeps_no_chip_alive(
     """Zeroed and let go: no list, cache or closure holds on to it."""
     held: list[weakref.ref[npt.NDArray[Any]]] = []
 
-    def remember(frame: Frame, face: Face) -> Chip:
-        chip = align(frame, face)
+    def remember(frame: Frame, face: Face, take: Take) -> Chip:
+        chip = align(frame, face, take)
         held.append(weakref.ref(chip.pixels))
         return chip
 

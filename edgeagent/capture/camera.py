@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import select
 import signal
@@ -15,6 +14,7 @@ import numpy as np
 from edgeagent.capture.protocol import ASKED_AGAIN_WITHIN_S, REPLY_BYTES, WANT_FRAME, Reply, Status
 from edgeagent.errors import CaptureError
 from edgeagent.safeguards.sources import SourceSpec
+from edgeagent.vision.memory import BiometricMemory, room
 from edgeagent.vision.types import Frame, UInt8Image
 
 MODULE = "edgeagent.capture.child"
@@ -46,8 +46,9 @@ class CaptureProcess:
         self._spec = spec
         self._slot_bytes = width * height * 3
         self._fd = os.memfd_create("edgeagent-frame", os.MFD_CLOEXEC)
-        os.ftruncate(self._fd, self._slot_bytes)
-        self._slot: UInt8Image = np.frombuffer(mmap.mmap(self._fd, self._slot_bytes), np.uint8)
+        os.ftruncate(self._fd, room(((self._slot_bytes,), np.uint8)))
+        self._memory = BiometricMemory(self._slot_bytes, self._fd)
+        self._slot: UInt8Image = self._memory.take((self._slot_bytes,), np.uint8)
         self._asked = False
         numbers = [str(number) for number in (os.getpid(), self._fd, self._slot_bytes)]
         sizes = [str(number) for number in (width, height, fps)]
@@ -76,7 +77,7 @@ class CaptureProcess:
     @property
     def wiped(self) -> bool:
         """Whether the frame slot holds nothing but zeros (R1)."""
-        return not self._slot.any()
+        return self._memory.wiped
 
     def next_frame(self, timeout_s: float) -> Frame | None:
         """The newest frame, borrowed until `release`; None when none came within `timeout_s`.
@@ -137,7 +138,7 @@ class CaptureProcess:
 
     def release(self) -> None:
         """Overwrite the frame that was given out, and whatever an earlier, larger one left (R1)."""
-        self._slot.fill(0)
+        self._memory.wipe()
 
     def close(self) -> None:
         """End the process, so that the kernel closes the device, and overwrite the slot.
@@ -151,7 +152,7 @@ class CaptureProcess:
         if process is None:
             return
         process.kill()
-        self._slot.fill(0)  # R1
+        self._memory.wipe()  # R1
         try:
             process.wait(REAP_S)
         except subprocess.TimeoutExpired as cause:
@@ -165,5 +166,5 @@ class CaptureProcess:
             if pipe is not None:
                 pipe.close()
         self._process = None
-        self._slot.fill(0)  # the child may have been writing while it died
+        self._memory.wipe()  # the child may have been writing while it died
         os.close(self._fd)

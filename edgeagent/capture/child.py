@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeagent.capture.protocol import ASKED_AGAIN_WITHIN_S, FIRST_FRAME_WITHIN_S, WANT_FRAME, Reply, Status
 from edgeagent.capture.source import Source, SourceFailed
-from edgeagent.system.process import refuse_dumps
+from edgeagent.system.process import protect_memory
 
 _PR_SET_PDEATHSIG = 1
 
@@ -52,9 +52,10 @@ def main(arguments: list[str], make: OpenSource = source_for) -> None:
     """Serve frames until the parent stops asking."""
     parent, slot, slot_bytes = (int(number) for number in arguments[:3])
     _die_with(parent)
-    refuse_dumps()
+    protect_memory()  # R1; the parent says where the system does not allow it
     scheme, target, *sizes = arguments[3:]
     memory = mmap.mmap(slot, slot_bytes)
+    memory.madvise(mmap.MADV_DONTDUMP)
     try:
         source = make(scheme, target, *(int(size) for size in sizes))
         _serve(source, np.frombuffer(memory, np.uint8))

@@ -256,7 +256,10 @@ class SceneSource:
             raise SourceFailed(Status.ENDED)
         time.sleep(max(0.0, self._started_s + due / scene.fps - time.monotonic()))
         self._given = due
-        return put(self._renderer.draw(due), into, due)
+        picture = self._renderer.draw(due)
+        taken = put(picture, into, due)
+        picture.fill(0)  # R1, as a camera's driver buffer is by the next frame
+        return taken
 
     def close(self) -> None:
         """Forget the scene."""

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgeagent.vision.memory import Take
 from edgeagent.vision.types import CHIP_SIZE, Chip, Face, Float32Array, Frame, UInt8Image
 
 REFERENCE_LANDMARKS: Float32Array = np.array(
@@ -25,7 +26,9 @@ _SHRINK_BELOW = 0.5
 """Bilinear sampling looks at 2×2 pixels, so it skips some where a face shrinks to less than half."""
 
 
-def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def similarity(
+    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating], take: Take = np.empty
+) -> npt.NDArray[np.float64]:
     """Return the (2, 3) rotation, uniform scale and shift that best take `source` to `target`.
 
     Best is least squares over the points (n, 2), n ≥ 2, without reflection (Umeyama 1991). In the plane
@@ -34,38 +37,43 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.f
     Raises:
         ValueError: all source points coincide.
     """
-    start, goal = (np.asarray(points, np.float64) @ np.array([1, 1j]) for points in (source, target))
-    centred = start - start.mean()
-    spread = float(np.vdot(centred, centred).real)
+    points = take((2, len(source)), np.complex128)
+    for row, given in zip(points, (source, target), strict=True):
+        row.real[:], row.imag[:] = given[:, 0], given[:, 1]
+    middles = points.mean(axis=1)
+    points -= middles[:, None]
+    spread = float(np.vdot(points[0], points[0]).real)
     if spread < 1e-9:
         raise ValueError("similarity: expected points that differ, got one place")
-    a = np.vdot(centred, goal - goal.mean()) / spread
-    b = goal.mean() - a * start.mean()
+    a = np.vdot(points[0], points[1]) / spread
+    b = middles[1] - a * middles[0]
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def align(frame: Frame, face: Face, out: UInt8Image | None = None) -> Chip:
+def align(frame: Frame, face: Face, take: Take = np.empty) -> Chip:
     """Cut a face out of a frame, turned and scaled so that its landmarks lie where they should.
 
     Args:
         frame: picture that holds the face; only its memory around the face is read.
         face: face with landmarks in that frame's pixels.
-        out: (112, 112, 3) uint8 array to write the chip to; a new one if absent.
+        take: gives memory for the chip and for what is needed on the way (R1).
 
     Returns:
         The chip. Places outside the frame are black.
     """
-    matrix = similarity(face.landmarks, REFERENCE_LANDMARKS)
-    chip = np.empty((CHIP_SIZE, CHIP_SIZE, 3), np.uint8) if out is None else out
+    matrix = similarity(face.landmarks, REFERENCE_LANDMARKS, take)
+    chip = take((CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < _SHRINK_BELOW:
-        _warp_shrunk(frame.pixels, matrix, scale, chip)
+        _warp_shrunk(frame.pixels, matrix, scale, chip, take)
     else:
         cv2.warpAffine(frame.pixels, matrix, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
     return Chip(chip)
 
 
-def _warp_shrunk(pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: float, chip: UInt8Image) -> None:
+def _warp_shrunk(
+    pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: float, chip: UInt8Image, take: Take
+) -> None:
     """Warp by way of a copy of the face's surroundings, averaged down by a whole factor."""
     corners = np.array([(0, 0), (CHIP_SIZE, 0), (0, CHIP_SIZE), (CHIP_SIZE, CHIP_SIZE)], np.float64)
     inverse = cv2.invertAffineTransform(matrix)
@@ -79,10 +87,11 @@ def _warp_shrunk(pixels: UInt8Image, matrix: npt.NDArray[np.float64], scale: flo
         chip.fill(0)
         return
     region = region[: size[1] * factor, : size[0] * factor]
-    small = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
+    small = take((size[1], size[0], 3), np.uint8)
+    cv2.resize(region, size, dst=small, interpolation=cv2.INTER_AREA)
     # A small pixel's centre lies (factor - 1) / 2 pixels into its block.
     to_frame = np.array(
         [[factor, 0, left + (factor - 1) / 2], [0, factor, top + (factor - 1) / 2], [0, 0, 1]]
     )
     cv2.warpAffine(small, matrix @ to_frame, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
-    small.fill(0)  # R1
+    small.fill(0)  # R1: wherever `take` found it

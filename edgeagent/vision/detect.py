@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeagent.errors import ModelError
+from edgeagent.vision.memory import BiometricMemory, Take, room
 from edgeagent.vision.runtime import Network
 from edgeagent.vision.types import Face, Float32Array, Frame, UInt8Image
 
@@ -50,28 +51,44 @@ class Detector:
         self._score_threshold = score_threshold
         self._overlap_threshold = overlap_threshold
         self._max_faces = max_faces
-        self._canvas: UInt8Image = np.zeros((spec.height, spec.width, 3), np.uint8)
         self._cells = {stride: _cells(spec.width // stride, spec.height // stride) for stride in STRIDES}
+        canvas, count = (spec.height, spec.width, 3), sum(map(len, self._cells.values()))
+        boxes, points = (count, 4), (count, 10)
+        self._memory = BiometricMemory(room((canvas, np.uint8), (boxes, np.float32), (points, np.float32)))
+        self._canvas: UInt8Image = self._memory.take(canvas, np.uint8)
+        self._boxes: Float32Array = self._memory.take(boxes, np.float32)
+        self._points: Float32Array = self._memory.take(points, np.float32)
 
-    def detect(self, frame: Frame) -> list[Face]:
-        """Return the faces of a frame, highest score first."""
+    def detect(self, frame: Frame, take: Take = np.empty) -> list[Face]:
+        """Return the faces of a frame, highest score first; `take` gives memory for them (R1)."""
         scale = self._fit(frame.pixels)
         outputs = self._network.run(self._canvas)
-        rows = np.concatenate([self._decode(outputs, stride) for stride in STRIDES])
-        kept = suppress(rows[:, :4], rows[:, 14], self._overlap_threshold, self._max_faces)
-        _to_frame(rows, scale)
-        faces = [_face(rows[index]) for index in kept]
-        rows.fill(0)  # R1
-        return faces
+        scores = np.empty(0, np.float32)
+        for stride in STRIDES:
+            scores = np.append(scores, self._decode(outputs, stride, len(scores)))
+        boxes, points = self._boxes[: len(scores)], self._points[: len(scores)]
+        kept = suppress(boxes, scores, self._overlap_threshold, self._max_faces)
+        for coordinates in (boxes, points):
+            coordinates /= np.float32(scale)
+        # Coordinates are pixel centres, so shrinking moves them by half a pixel less half a shrunk one.
+        shift = np.float32(0.5 / scale - 0.5)
+        boxes[:, :2] += shift
+        points += shift
+        return [_face(boxes[index], points[index], float(scores[index]), take) for index in kept]
+
+    @property
+    def wiped(self) -> bool:
+        """Whether `wipe` left zeros everywhere, as read back (R1)."""
+        return self._memory.wiped and self._network.wiped
 
     def wipe(self) -> None:
-        """Overwrite the shrunk frame and the network's input and outputs (R1)."""
-        self._canvas.fill(0)
+        """Overwrite the shrunk frame, all candidates, and the network's input and outputs (R1)."""
+        self._memory.wipe()
         self._network.wipe()
 
     def scrub(self) -> None:
         """As `wipe`, and replace the activations between layers as well, at the cost of one run (R1)."""
-        self._canvas.fill(0)
+        self._memory.wipe()
         self._network.scrub()
 
     def _fit(self, pixels: UInt8Image) -> float:
@@ -88,18 +105,26 @@ class Detector:
         self._canvas[: size[1], size[0] :].fill(0)
         return float(scale)
 
-    def _decode(self, outputs: Mapping[str, Float32Array], stride: int) -> Float32Array:
-        """Return (n, 15) box, landmarks and score of the cells above threshold, canvas pixels."""
+    def _decode(self, outputs: Mapping[str, Float32Array], stride: int, at: int) -> Float32Array:
+        """Write boxes and landmarks of the cells above threshold from row `at` on; return their scores (n,).
+
+        Canvas pixels. Everything in place: a temporary array would be a copy that nobody overwrites (R1).
+        """
         both = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0]
         (chosen,) = np.nonzero(both >= self._score_threshold**2)
-        cells = self._cells[stride][chosen]
-        box, points = outputs[f"bbox_{stride}"][0, chosen], outputs[f"kps_{stride}"][0, chosen]
-        rows = np.empty((len(chosen), 15), np.float32)
-        centre, size = cells + box[:, :2], np.exp(np.minimum(box[:, 2:], _LONGEST_SIDE_LOG))
-        rows[:, 0:2], rows[:, 2:4] = (centre - size / 2) * stride, size * stride
-        rows[:, 4:14] = (points + np.tile(cells, 5)) * stride
-        rows[:, 14] = np.sqrt(both[chosen])
-        return rows
+        cells, here = self._cells[stride][chosen], slice(at, at + len(chosen))
+        boxes, points = self._boxes[here], self._points[here]
+        outputs[f"bbox_{stride}"][0].take(chosen, axis=0, out=boxes, mode="clip")
+        outputs[f"kps_{stride}"][0].take(chosen, axis=0, out=points, mode="clip")
+        size = boxes[:, 2:]
+        np.exp(np.minimum(size, _LONGEST_SIDE_LOG, out=size), out=size)
+        boxes[:, :2] += cells
+        boxes[:, :2] -= size / 2
+        points += np.tile(cells, 5)
+        boxes *= stride
+        points *= stride
+        scores: Float32Array = np.sqrt(both[chosen])
+        return scores
 
 
 def expected_outputs(width: int, height: int) -> dict[str, tuple[int, ...]]:
@@ -147,14 +172,7 @@ def _cells(columns: int, rows: int) -> Float32Array:
     return np.stack([column, row], axis=1).astype(np.float32)
 
 
-def _to_frame(rows: Float32Array, scale: float) -> None:
-    """Turn boxes and landmarks from canvas into frame pixels, in place."""
-    rows[:, :14] /= np.float32(scale)
-    # Coordinates are pixel centres, so shrinking moves them by half a pixel less half a shrunk one.
-    shift = np.float32(0.5 / scale - 0.5)
-    rows[:, 0:2] += shift
-    rows[:, 4:14] += shift
-
-
-def _face(row: Float32Array) -> Face:
-    return Face(row[:4].copy(), row[4:14].reshape(5, 2).copy(), min(1.0, float(row[14])))
+def _face(box: Float32Array, points: Float32Array, score: float, take: Take) -> Face:
+    own = take((14,), np.float32)
+    own[:4], own[4:] = box, points
+    return Face(own[:4], own[4:].reshape(5, 2), min(1.0, score))

@@ -54,6 +54,11 @@ class Embedder:
         np.divide(raw, np.float32(length), out=vector)
         return Template(vector)
 
+    @property
+    def wiped(self) -> bool:
+        """Whether the network's input and output are zeros, as read back (R1)."""
+        return self._network.wiped
+
     def wipe(self) -> None:
         """Overwrite what is left of the last chip and template, if there was one since the last wipe (R1).
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgeagent.errors import ModelError
+from edgeagent.vision.memory import BiometricMemory, room
 from edgeagent.vision.types import Float32Array, UInt8Image
 
 _RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
@@ -71,7 +72,8 @@ class Network:
         self._input = _checked_input(signature.get_input_details(), spec)
         self._output_tensors = _checked_outputs(signature.get_output_details(), spec)
         self._is_int8 = self._tensor(self._input).dtype == np.int8
-        self._results = {name: np.zeros(shape, np.float32) for name, shape in spec.outputs.items()}
+        self._memory = BiometricMemory(room(*((shape, np.float32) for shape in spec.outputs.values())))
+        self._results = {name: self._memory.take(shape, np.float32) for name, shape in spec.outputs.items()}
 
     def run(self, pixels: UInt8Image) -> Mapping[str, Float32Array]:
         """Run the network on one picture (height, width, 3) uint8 BGR.
@@ -97,8 +99,13 @@ class Network:
         """Overwrite the input, the outputs and this object's copies of them with zeros (R1)."""
         for index in (self._input, *self._output_tensors.values()):
             self._tensor(index).fill(0)
-        for result in self._results.values():
-            result.fill(0)
+        self._memory.wipe()
+
+    @property
+    def wiped(self) -> bool:
+        """Whether `wipe` left zeros everywhere, as read back."""
+        tensors = (self._tensor(index) for index in (self._input, *self._output_tensors.values()))
+        return self._memory.wiped and not any(tensor.any() for tensor in tensors)
 
     def scrub(self) -> None:
         """Run a blank picture, so that the layers between hold nobody's face, then wipe (R1).

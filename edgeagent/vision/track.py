@@ -27,6 +27,7 @@ class Track:
         seen_ns: monotonic time of the last face.
         votes: what its last frames said.
         done: an alert was made for it, so nothing more is asked of it.
+        matchable: it was compared often enough that an alert could have been made; counted once (R17).
     """
 
     x: float
@@ -35,6 +36,7 @@ class Track:
     seen_ns: int
     votes: deque[Vote] = field(default_factory=lambda: deque(maxlen=MAX_VOTES))
     done: bool = False
+    matchable: bool = False
 
 
 class Tracker:
@@ -50,6 +52,8 @@ class Tracker:
         self._reach = reach
         self._forget_ns = forget_ns
         self._tracks: list[Track] = []
+        self.begun = 0
+        """Tracks so far, about one for each person who walked past."""
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -85,6 +89,7 @@ class Tracker:
         if track is None:
             track = Track(x, y, face.inter_eye_px, now_ns)
             self._tracks.append(track)
+            self.begun += 1
         track.x, track.y, track.size, track.seen_ns = x, y, face.inter_eye_px, now_ns
         return track
 

@@ -65,7 +65,13 @@ def test_when_the_camera_is_closed_nothing_is_left_in_the_data_folder_but_sealed
         time.sleep(0.2)
         files = sorted(path for path in (bench.path / "data").rglob("*") if path.is_file())
         key = key_file(bench.data, DEPLOYMENT)
-        assert {path.name.split(".")[0] for path in files if path != key} <= {"outbox", "seen"}
+        assert {path.name.split(".")[0] for path in files if path != key} <= {
+            "outbox",
+            "seen",
+            "audit-000001",
+            "audit-newest",
+            DEPLOYMENT,  # the record of its alert rate (R17)
+        }
         for path in files:
             content = path.read_bytes()
             assert crop not in content

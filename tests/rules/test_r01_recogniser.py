@@ -9,10 +9,12 @@ import pytest
 
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.safeguards.decide import Hit, Policy
+from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.instant import SECOND
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.match import Gallery
+from edgeagent.vision.memory import BiometricMemory, Take
 from edgeagent.vision.types import Chip, Face, Frame, Template
 from tests.desk import DIMENSION, templates
 
@@ -20,37 +22,47 @@ EYES_AND_MOUTH = np.array([[0, 0], [30, 0], [15, 18], [4, 34], [26, 34]], np.flo
 
 
 class ScriptedVision:
-    """Stands where both networks stand, and remembers every array that it gave away."""
+    """Stands where both networks stand; keeps what it is asked to make, if it is told to."""
+
+    dimensions = DIMENSION
 
     def __init__(self, faces: int, probe: np.ndarray[Any, Any]) -> None:
         self.faces = faces
         self.probe = probe
-        self.given: list[np.ndarray[Any, Any]] = []
-        self.wiped = self.scrubbed = 0
+        self.compared = self.wipes = self.scrubs = 0
         self.fails = False
+        self.wiped = True
+        self.kept: list[object] | None = None
 
-    def detect(self, frame: Frame) -> list[Face]:
+    def detect(self, frame: Frame, take: Take) -> list[Face]:
         found = []
         for n in range(self.faces):
-            landmarks = EYES_AND_MOUTH + np.float32(40) + np.array([120 * n, 0], np.float32)
-            box = np.array([20 + 120 * n, 20, 70, 90], np.float32)
-            self.given += [landmarks, box]
+            landmarks, box = take((5, 2), np.float32), take((4,), np.float32)
+            landmarks[:] = EYES_AND_MOUTH + np.float32(40) + np.array([120 * n, 0], np.float32)
+            box[:] = 20 + 120 * n, 20, 70, 90
             found.append(Face(box, landmarks, 0.9))
+        if self.kept is not None:
+            self.kept.append(found[-1].landmarks[1])
         return found
 
-    def embed(self, chip: Chip) -> Template:
-        self.given.append(chip.pixels)
+    def embed(self, chip: Chip, out: np.ndarray[Any, Any]) -> Template:
+        assert chip.pixels.any()
+        self.compared += 1
         if self.fails:
             raise RuntimeError("the network failed")
-        vector = self.probe.copy()
-        self.given.append(vector)
-        return Template(vector)
+        out[:] = self.probe
+        return Template(out)
 
     def wipe(self) -> None:
-        self.wiped += 1
+        self.wipes += 1
 
     def scrub(self) -> None:
-        self.scrubbed += 1
+        self.scrubs += 1
+
+
+def left(seeing: Recogniser) -> bool:
+    """Whether anything is left in the memory from which every array of a face was taken."""
+    return bool(seeing._memory._whole.any())
 
 
 def frame(number: int) -> Frame:
@@ -81,9 +93,9 @@ def test_faces_of_strangers_are_overwritten_and_counted() -> None:
     for number in range(5):
         faces = seeing.process(frame(number), lambda *_: pytest.fail("a stranger was alerted on"))
         assert (faces.seen, faces.overwritten, faces.alerted) == (3, 3, 0)
-    assert len(vision.given) == 5 * 3 * 4
-    assert not any(array.any() for array in vision.given)
-    assert vision.wiped == 10  # both networks, each frame
+        assert not left(seeing)
+    assert vision.compared == 5 * 3
+    assert vision.wipes == 10  # both networks, each frame
 
 
 def test_a_hit_is_told_once_and_its_face_overwritten_afterwards() -> None:
@@ -99,7 +111,7 @@ def test_a_hit_is_told_once_and_its_face_overwritten_afterwards() -> None:
     alerted = [seeing.process(frame(number), on_hit).alerted for number in range(6)]
     assert alerted == [0, 0, 1, 0, 0, 0]
     assert [hit.entry for hit in hits] == [2]
-    assert not any(array.any() for array in vision.given)
+    assert not left(seeing)
 
 
 def test_one_person_is_not_alerted_on_again_at_once() -> None:
@@ -131,26 +143,74 @@ def test_a_failure_leaves_no_face_behind(where: str) -> None:
         for number in range(4):
             seeing.process(frame(number), on_hit)
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as failure:
         four_frames()
-    assert not any(array.any() for array in vision.given)
-    assert vision.wiped >= 2
+    assert not left(seeing)
+    assert vision.wipes >= 2
+    held = [value for entry in failure.traceback for value in entry.frame.f_locals.values()]
+    chips = [value for value in held if isinstance(value, Chip)]
+    assert chips, "the traceback was meant to hold a chip"
+    assert not any(chip.pixels.any() for chip in chips)
+    vision.fails = False
+    seeing.process(frame(9), lambda *_: None)
+    assert not any(chip.pixels.any() for chip in chips), "nor shows it the next face"
 
 
 def test_faces_too_small_to_compare_are_seen_and_overwritten_uncompared() -> None:
     vision = ScriptedVision(1, stranger())
     original = vision.detect
 
-    def small(picture: Frame) -> list[Face]:
-        (face,) = original(picture)
+    def small(picture: Frame, take: Take) -> list[Face]:
+        (face,) = original(picture, take)
         face.landmarks[:] = face.landmarks[0] + EYES_AND_MOUTH / 2.1
         return [face]
 
     vision.detect = small  # type: ignore[method-assign,assignment]
-    faces = recogniser(vision, templates(8)).process(frame(0), lambda *_: None)
+    seeing = recogniser(vision, templates(8))
+    faces = seeing.process(frame(0), lambda *_: None)
     assert (faces.seen, faces.overwritten) == (1, 1)
-    assert len(vision.given) == 2, "no chip was made"
-    assert not any(array.any() for array in vision.given)
+    assert vision.compared == 0
+    assert not left(seeing)
+
+
+def test_a_face_that_somebody_keeps_is_zeros_for_ever_and_unbalances_the_ledger() -> None:
+    """Kept landmarks show nobody, not even the next passer-by, and the gate locks (see the ledger's test)."""
+    vision = ScriptedVision(3, stranger())
+    vision.kept = []
+    seeing = recogniser(vision, templates(8))
+    faces = seeing.process(frame(0), lambda *_: None)
+    assert (faces.seen, faces.overwritten) == (3, 0)
+    kept, vision.kept = vision.kept, None
+    again = seeing.process(frame(1), lambda *_: None)
+    assert again.overwritten == 0, "it stays so until somebody has looked into it"
+    assert not np.array(kept).any()
+
+
+@pytest.mark.parametrize("where", ["networks", "memory"])
+def test_faces_do_not_count_as_deleted_when_the_wipe_did_nothing(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R1: the count is read back from memory, not taken from the intention."""
+    vision = ScriptedVision(2, stranger())
+    seeing = recogniser(vision, templates(8))
+    if where == "networks":
+        vision.wiped = False
+    else:
+        monkeypatch.setattr(BiometricMemory, "_end", lambda memory, mark: False)
+    faces = seeing.process(frame(0), lambda *_: None)
+    assert (faces.seen, faces.overwritten) == (2, 0)
+    assert not FaceLedger().seen(faces.seen).overwritten(faces.overwritten).balanced
+
+
+def test_a_rest_scrubs_the_networks_once_after_frames() -> None:
+    vision = ScriptedVision(1, stranger())
+    seeing = recogniser(vision, templates(8))
+    seeing.rest()
+    assert vision.scrubs == 0
+    seeing.process(frame(0), lambda *_: None)
+    seeing.rest()
+    seeing.rest()
+    assert vision.scrubs == 2  # one for each network
 
 
 def test_the_end_overwrites_the_list() -> None:
@@ -162,5 +222,5 @@ def test_the_end_overwrites_the_list() -> None:
     assert rows.any()
     seeing.destroy()
     assert not rows.any()
-    assert vision.scrubbed == 4
+    assert vision.scrubs == 4
     assert rows.shape == (8, DIMENSION)
