@@ -5,6 +5,7 @@ Here the hashes are in order, as if somebody had made a pack with other networks
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +19,12 @@ from edgeagent.system.selftest import decode, pattern, self_test
 from edgeagent.vision.runtime import Network
 from tests.real_networks import eyes, model_pack
 
+NETWORKS = {
+    "detector near": "detector-near.tflite",
+    "detector far": "detector-far.tflite",
+    "embedder": "embedder.tflite",
+}
+
 
 def with_file(name: str, content: bytes) -> ModelPack:
     pack = model_pack()
@@ -28,6 +35,20 @@ def with_golden(**changes: object) -> ModelPack:
     pack = model_pack()
     golden = Golden(**(pack.manifest.golden.model_dump() | changes))
     return replace(pack, manifest=pack.manifest.model_copy(update={"golden": golden}))
+
+
+def constants_of(content: bytes) -> list[tuple[int, int]]:
+    """Offset and number of every constant of a detector's file that is float32 weights or a bias."""
+    interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    found = []
+    for entry in interpreter.get_tensor_details():
+        if entry["dtype"] != np.float32 or not entry["name"].endswith(("/weight", "/bias")):
+            continue
+        held = interpreter.get_tensor(entry["index"]).tobytes()
+        if content.count(held) == 1:
+            found.append((content.index(held), len(held) // 4))
+    return found
 
 
 def with_other_weights(content: bytes) -> bytes:
@@ -43,26 +64,25 @@ def with_other_weights(content: bytes) -> bytes:
 def test_the_installed_pack_passes_and_says_how() -> None:
     report = self_test(model_pack())
     assert report.runtime.startswith(("ai-edge-litert ", "tflite-runtime "))
-    assert set(report.delegated) == set(report.milliseconds) == {"detector", "embedder"}
+    assert set(report.delegated) == set(report.milliseconds) == set(NETWORKS)
     assert all(count > 50 for count in report.delegated.values())
     assert all(0 < taken < 5000 for taken in report.milliseconds.values())
-    assert "detector" in str(report)
+    assert "detector far" in str(report)
     assert "ops on XNNPACK" in str(report)
 
 
-@pytest.mark.parametrize("role", ["detector", "embedder"])
-def test_other_weights_are_refused_even_under_a_right_hash(role: str) -> None:
-    name = model_pack().model(role).file
+@pytest.mark.parametrize("network", NETWORKS)
+def test_other_weights_are_refused_even_under_a_right_hash(network: str) -> None:
+    name = NETWORKS[network]
     with pytest.raises(ModelError) as refusal:
         self_test(with_file(name, with_other_weights(model_pack().files[name])))
-    assert refusal.value.where == role
+    assert refusal.value.where == network
     assert "install the model pack again" in refusal.value.next_step
 
 
-@pytest.mark.parametrize("role", ["detector", "embedder"])
+@pytest.mark.parametrize("name", ["detector-near.tflite", "detector-far.tflite", "embedder.tflite"])
 @pytest.mark.parametrize("kept", [0.2, 0.95])
-def test_a_network_cut_short_is_refused(role: str, kept: float) -> None:
-    name = model_pack().model(role).file
+def test_a_network_cut_short_is_refused(name: str, kept: float) -> None:
     content = model_pack().files[name]
     with pytest.raises(ModelError, match="cannot load this model"):
         self_test(with_file(name, content[: int(len(content) * kept)]))
@@ -72,6 +92,42 @@ def test_a_network_cut_short_is_refused(role: str, kept: float) -> None:
 def test_what_is_no_network_is_refused(content: bytes) -> None:
     with pytest.raises(ModelError, match="cannot load this model"):
         self_test(with_file(model_pack().model("embedder").file, content))
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.7, 1.4])
+def test_a_detector_that_still_finds_the_face_but_answers_otherwise_is_refused(factor: float) -> None:
+    """One layer altered at a time: most would pass if only the found face were looked at."""
+    name = NETWORKS["detector near"]
+    content = model_pack().files[name]
+    layers = constants_of(content)
+    assert len(layers) > 25
+    refused = []
+    for start, count in layers:
+        altered = np.frombuffer(content, np.uint8).copy()
+        weights = altered[start : start + 4 * count].view(np.float32)
+        weights *= np.float32(factor)
+        try:
+            self_test(with_file(name, altered.tobytes()))
+        except ModelError as refusal:
+            refused.append(refusal.what)
+    assert len(refused) >= 0.9 * len(layers)
+    assert any("gives another answer" in what for what in refused)
+
+
+def test_a_golden_response_of_another_length_is_refused() -> None:
+    golden = model_pack().manifest.golden
+    near = golden.detectors["near"].model_copy(update={"response": (0.0,)})
+    with pytest.raises(ModelError, match="another length"):
+        self_test(with_golden(detectors=golden.detectors | {"near": near}))
+
+
+def test_a_golden_response_that_is_no_number_is_refused() -> None:
+    golden = model_pack().manifest.golden
+    response = (float("nan"), *golden.detectors["far"].response[1:])
+    far = golden.detectors["far"].model_copy(update={"response": response})
+    with pytest.raises(ModelError, match="another answer") as refusal:
+        self_test(with_golden(detectors=golden.detectors | {"far": far}))
+    assert refusal.value.where == "detector far"
 
 
 def test_a_runtime_without_acceleration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def chips(portraits: Sequence[tuple[UInt8Image, Face]]) -> Iterator[UInt8Image]:
             chip = cv2.warpAffine(picture, matrix, (CHIP_SIZE, CHIP_SIZE), flags=cv2.INTER_LINEAR)
             if rng.random() < 0.5:
                 chip = chip[:, ::-1]
-            yield _degrade(rng, np.ascontiguousarray(chip))
+            yield degrade(rng, np.ascontiguousarray(chip))
 
 
 def scenes(
@@ -49,17 +49,19 @@ def scenes(
         for _ in range(rng.integers(1, 9)):
             picture, face = portraits[int(rng.integers(len(portraits)))]
             _paste(rng, scene, picture, face)
-        yield _degrade(rng, scene)
+        yield degrade(rng, scene)
 
 
-def measure(model: bytes, pictures: Iterable[npt.NDArray[np.float32]]) -> Ranges:
-    """Return the range of each activation of a float model: mean of the pictures' minima and maxima.
-
-    The mean rather than the extremes: one odd picture must not cost all others resolution.
+def measure(model: bytes, pictures: Iterable[npt.NDArray[np.float32]], *, extremes: bool) -> Ranges:
+    """Return the range of each activation of a float model over pictures.
 
     Args:
         model: float TFLite model with one input.
         pictures: the input's values, each (1, height, width, 3).
+        extremes: the least and greatest value of all, or else the mean of the pictures' own. A
+            detector needs the extremes: its strongest answers are few and are the faces, and clipping them
+            loses the small ones. An embedder needs the mean: one odd picture must not cost all others
+            resolution.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -74,8 +76,12 @@ def measure(model: bytes, pictures: Iterable[npt.NDArray[np.float32]]) -> Ranges
         for name, index in active.items():
             values = interpreter.get_tensor(index)
             found[name].append((float(values.min()), float(values.max())))
-    means = {name: np.mean(pairs, axis=0) for name, pairs in found.items()}
-    return {name: (_rounded(low), _rounded(high)) for name, (low, high) in sorted(means.items())}
+    ranges: Ranges = {}
+    for name, pairs in sorted(found.items()):
+        low, high = np.array(pairs).T
+        chosen = (low.min(), high.max()) if extremes else (low.mean(), high.mean())
+        ranges[name] = (_rounded(float(chosen[0])), _rounded(float(chosen[1])))
+    return ranges
 
 
 def _activations(interpreter: Any) -> dict[str, int]:
@@ -89,7 +95,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def _degrade(rng: np.random.Generator, picture: UInt8Image) -> UInt8Image:
+def degrade(rng: np.random.Generator, picture: UInt8Image) -> UInt8Image:
     """Return the picture in other light and of lesser quality."""
     height, width = picture.shape[:2]
     if rng.random() < 0.4:

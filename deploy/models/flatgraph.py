@@ -25,6 +25,7 @@ _OPTIONS = {
     OP.ADD: schema.BuiltinOptions.AddOptions,
     OP.RESHAPE: schema.BuiltinOptions.ReshapeOptions,
     OP.PAD: schema.BuiltinOptions.PadOptions,
+    OP.SLICE: schema.BuiltinOptions.SliceOptions,
 }
 
 

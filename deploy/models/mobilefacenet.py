@@ -17,6 +17,8 @@ from ai_edge_litert import schema_py_generated as schema
 from flatgraph import OP, Graph, conv_options
 
 SIDE, DIMENSIONS = 112, 192
+INT8 = ("CONV_2D", "ADD", "RESHAPE")
+"""All but PRELU and the depthwise convolutions between them (README.md)."""
 _HALF_STEP = 0.5 / 128
 """The published network takes (pixel - 127.5) / 128: half a step more than the rebuilt one."""
 

@@ -8,25 +8,19 @@ import numpy as np
 from litert_quantizer import quantizer, recipe
 
 
-def quantise(model: bytes, ranges: Mapping[str, tuple[float, float]], keep_float: Sequence[str]) -> bytes:
-    """Return the int8 model, with int8 input and float32 outputs.
+def quantise(model: bytes, ranges: Mapping[str, tuple[float, float]], int8: Sequence[str]) -> bytes:
+    """Return the model with int8 input, the named operators in int8, the others and the outputs in float32.
 
     Args:
         model: float TFLite model.
         ranges: least and greatest value of each activation, by tensor name.
-        keep_float: entries `OPERATOR` or `OPERATOR:REGEX` (on the output's name) left in float32.
+        int8: entries `OPERATOR` or `OPERATOR:REGEX` (on the output's name).
     """
     work = quantizer.Quantizer(model)
-    exceptions = [entry.partition(":") for entry in keep_float]
+    (whole,) = recipe.static_wi8_ai8()
+    chosen = [entry.partition(":") for entry in ("INPUT", *int8)]
     work.load_quantization_recipe(
-        [
-            *recipe.static_wi8_ai8(),
-            {"regex": ".*", "operation": "OUTPUT", "algorithm_key": "no_quantize"},
-            *(
-                {"regex": regex or ".*", "operation": operation, "algorithm_key": "no_quantize"}
-                for operation, _, regex in exceptions
-            ),
-        ]
+        [whole | {"regex": regex or ".*", "operation": operation} for operation, _, regex in chosen]
     )
     statistics = {
         name: {"min": np.full((1, 1, 1, 1), low, np.float32), "max": np.full((1, 1, 1, 1), high, np.float32)}

@@ -1,4 +1,4 @@
-"""The model pack on disk: a manifest, two networks and what the self-test expects of them.
+"""The model pack on disk: a manifest, its networks and what the self-test expects of them.
 
 The pack's identity is the SHA-256 of its manifest, which names the SHA-256 of every other file: authority,
 watchlist and certificate are bound to it.
@@ -7,9 +7,11 @@ watchlist and certificate are bound to it.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -19,11 +21,16 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded
 
 MANIFEST = "manifest.json"
+FORMAT = "edgeagent-models/2"
 MANIFEST_LIMIT = 262_144
 MODEL_LIMIT = 64 * 1024 * 1024
 REINSTALL = "install the model pack again (make models rebuilds it)"
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}\.[a-z]{2,6}$")]
+Scene = Literal["near", "far"]
+"""How far the faces are from the camera; a detector for `far` looks at a larger picture and takes longer."""
+SCENES: tuple[Scene, ...] = ("near", "far")
+ROLES = sorted([("detector", "near"), ("detector", "far"), ("embedder", "-")])
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
@@ -40,6 +47,8 @@ class ModelEntry(StrictModel):
     """One network.
 
     Attributes:
+        scene: which scenes a detector is for; an embedder has none.
+        bytes: length of the file.
         channels: order of the picture's channels.
         mean, scale: the network takes `(pixel - mean) * scale`.
         outputs: shape of each named output.
@@ -47,6 +56,7 @@ class ModelEntry(StrictModel):
     """
 
     role: Literal["detector", "embedder"]
+    scene: Scene | None
     file: FileName
     sha256: Sha256
     bytes: Annotated[int, Field(ge=1, le=MODEL_LIMIT)]
@@ -62,20 +72,33 @@ class ModelEntry(StrictModel):
     made: str
 
 
+class DetectorGolden(StrictModel):
+    """What one detector must give.
+
+    Attributes:
+        landmarks: of the face in the golden picture, in its pixels; `within_px` is the allowed error.
+        response: the detector's raw answer to a test picture, see `edgeagent.system.selftest.response`.
+        within: greatest error of one of its numbers, as a share of one more than its size.
+    """
+
+    landmarks: Annotated[tuple[tuple[float, float], ...], Field(min_length=5, max_length=5)]
+    within_px: Annotated[float, Field(gt=0, le=10)]
+    response: Annotated[tuple[float, ...], Field(min_length=1, max_length=1000)]
+    within: Annotated[float, Field(gt=0, le=0.2)]
+
+
 class Golden(StrictModel):
     """What the self-test must see.
 
     Attributes:
-        picture: portrait in the public domain that the detector must find one face in.
-        landmarks: of that face, in the picture's pixels; `within_px` is the allowed error.
+        picture: portrait in the public domain that each detector must find one face in.
         template: of the drawn pattern of `edgeagent.system.selftest`; nobody's face.
         least_cosine: Arm and x86 round differently, so not 1.
     """
 
     picture: FileName
     picture_sha256: Sha256
-    landmarks: Annotated[tuple[tuple[float, float], ...], Field(min_length=5, max_length=5)]
-    within_px: Annotated[float, Field(gt=0, le=10)]
+    detectors: dict[Scene, DetectorGolden]
     template: tuple[float, ...]
     least_cosine: Annotated[float, Field(ge=0.9, le=1)]
 
@@ -83,7 +106,7 @@ class Golden(StrictModel):
 class Manifest(StrictModel):
     """The whole file."""
 
-    format: Literal["edgeagent-models/1"]
+    format: Literal["edgeagent-models/2"]
     name: Annotated[str, Field(min_length=1, max_length=80)]
     models: tuple[ModelEntry, ...]
     golden: Golden
@@ -102,9 +125,9 @@ class ModelPack:
     sha256: str
     files: dict[str, bytes] = field(repr=False)
 
-    def model(self, role: str) -> ModelEntry:
-        """The network of a role; `load_pack` made sure that there is one."""
-        return next(entry for entry in self.manifest.models if entry.role == role)
+    def model(self, role: str, scene: Scene = "near") -> ModelEntry:
+        """The network of a role, a detector's for a scene; `load_pack` made sure that there is one."""
+        return next(e for e in self.manifest.models if e.role == role and e.scene in (None, scene))
 
 
 def default_pack_folder() -> Path:
@@ -118,22 +141,65 @@ def load_pack(folder: Path) -> ModelPack:
     Raises:
         ModelError: a file is missing, cut short or altered, or the manifest is malformed.
     """
+    where = str(folder / MANIFEST)
     content = read_bounded(folder / MANIFEST, MANIFEST_LIMIT, ModelError)
+    manifest = _parse(content, where)
+    _check_entries(manifest, where)
+    files = {entry.file: _model_file(folder / entry.file, entry) for entry in manifest.models}
+    golden = manifest.golden
+    files[golden.picture] = _checked(folder / golden.picture, golden.picture_sha256)
+    return ModelPack(manifest, hashlib.sha256(content).hexdigest(), files)
+
+
+def _parse(content: bytes, where: str) -> Manifest:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Two readers could take different ones, and the hash would be the same for both.
+        for key, times in Counter(key for key, _ in pairs).items():
+            if times > 1:
+                raise ModelError(f"has the key {key!r} {times} times", where=where, next_step=REINSTALL)
+        return dict(pairs)
+
     try:
-        manifest = Manifest.model_validate_json(content)
+        json.loads(content, object_pairs_hook=once)
+        return Manifest.model_validate_json(content)
     except ValidationError as cause:
         fault = cause.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in fault["loc"])
-        where = f"{folder / MANIFEST}: {key}"
-        raise ModelError(str(fault["msg"]), where=where, next_step=REINSTALL) from None
-    if sorted(entry.role for entry in manifest.models) != ["detector", "embedder"]:
-        raise ModelError(
-            "does not have one detector and one embedder", where=str(folder / MANIFEST), next_step=REINSTALL
-        )
-    expected = {entry.file: entry.sha256 for entry in manifest.models}
-    expected[manifest.golden.picture] = manifest.golden.picture_sha256
-    files = {name: _checked(folder / name, digest) for name, digest in expected.items()}
-    return ModelPack(manifest, hashlib.sha256(content).hexdigest(), files)
+        raise ModelError(str(fault["msg"]), where=f"{where}: {key}", next_step=REINSTALL) from None
+    except (ValueError, RecursionError):
+        raise ModelError("is not JSON", where=where, next_step=REINSTALL) from None
+
+
+def _check_entries(manifest: Manifest, where: str) -> None:
+    """Refuse a manifest whose parts do not go together, though each is well-formed."""
+    roles = sorted((entry.role, entry.scene or "-") for entry in manifest.models)
+    names = Counter([MANIFEST, manifest.golden.picture, *(entry.file for entry in manifest.models)])
+    twice = [name for name, times in names.items() if times > 1]
+    if roles != ROLES:
+        has = ", ".join(f"{role} {scene}" for role, scene in roles) or "none"
+        what = f"needs one detector for each of {', '.join(SCENES)} and one embedder; it lists: {has}"
+    elif twice:
+        what = f"lists the file {twice[0]} {names[twice[0]]} times"
+    elif set(manifest.golden.detectors) != set(SCENES):
+        what = "does not say what the self-test must see of each detector"
+    elif not _grows(manifest):
+        what = "has a detector for far scenes whose picture is not larger than that for near ones"
+    else:
+        return
+    raise ModelError(what, where=where, next_step=REINSTALL)
+
+
+def _grows(manifest: Manifest) -> bool:
+    size = {entry.scene: (entry.width, entry.height) for entry in manifest.models}
+    return all(far > near for far, near in zip(size["far"], size["near"], strict=True))
+
+
+def _model_file(path: Path, entry: ModelEntry) -> bytes:
+    content = _checked(path, entry.sha256)
+    if len(content) != entry.bytes:
+        what = f"is {len(content)} bytes long, its manifest says {entry.bytes}"
+        raise ModelError(what, where=str(path), next_step=REINSTALL)
+    return content
 
 
 def _checked(path: Path, digest: str) -> bytes:

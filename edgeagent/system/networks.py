@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.system.modelpack import ModelPack
+from edgeagent.system.modelpack import ModelPack, Scene
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.runtime import Network, NetworkSpec
@@ -13,21 +13,21 @@ MAX_FACES = 60
 THREADS = 2
 
 
-def network_of(pack: ModelPack, role: str) -> Network:
-    """The network of a role.
+def network_of(pack: ModelPack, role: str, scene: Scene = "near") -> Network:
+    """The network of a role, a detector's for a scene.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    entry = pack.model(role)
+    entry = pack.model(role, scene)
     spec = NetworkSpec(entry.file, entry.height, entry.width, entry.mean, entry.scale, entry.outputs)
     return Network(pack.files[entry.file], spec, num_threads=THREADS)
 
 
-def detector_of(pack: ModelPack) -> Detector:
-    """The pack's detector."""
+def detector_of(pack: ModelPack, scene: Scene = "near") -> Detector:
+    """The pack's detector for a scene: `far` finds smaller faces and takes about twice as long."""
     return Detector(
-        network_of(pack, "detector"),
+        network_of(pack, "detector", scene),
         score_threshold=SCORE_THRESHOLD,
         overlap_threshold=OVERLAP_THRESHOLD,
         max_faces=MAX_FACES,
