@@ -8,28 +8,24 @@ from hypothesis import strategies as st
 
 from edgeagent.controlroom.list_page import PASSERS_BY, false_alerts
 from edgeagent.errors import SafeguardError
-from edgeagent.safeguards.certificate import Floor, threshold_allowed
+from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.watchlist import expected_false_alerts
-from tests.desk import Desk, certificate
+from tests.desk import Desk, certificate, floor
 
-FLOORS = (
-    Floor(entries=100, threshold=0.50, fpir=2e-4),
-    Floor(entries=1000, threshold=0.60, fpir=1e-3),
-    Floor(entries=1000, threshold=0.64, fpir=1e-4),
-    Floor(entries=2000, threshold=0.62, fpir=5e-4),
-)
+FLOORS = (floor(100, 0.50, 2e-4), floor(1000, 0.60, 1e-3), floor(2000, 0.62, 5e-4))
 
 CASES = [
     # entries, threshold, most of 10,000
     (100, 0.50, 2.0),
     (1, 0.50, 2.0),  # not scaled down: FPIR of a list of one is not a hundredth for certain
     (100, 0.49, None),
-    (100, 0.60, 2.0),
     (100, 0.62, 2.0),
-    (100, 0.64, 1.0),
     (101, 0.50, None),
-    (101, 0.60, None),  # of two floors for one length the stricter holds (R18)
-    (1000, 0.64, 1.0),
+    (101, 0.5999, None),
+    (101, 0.60, 10.0),
+    (1000, 0.61, 10.0),
+    (1000, 0.62, 5.0),  # what holds for a longer list holds for a shorter one
+    (1001, 0.61, None),
     (1001, 0.62, 5.0),
     (2000, 0.99, 5.0),
     (2001, 0.99, None),
@@ -44,11 +40,9 @@ def test_the_bound_is_the_certificates(entries: int, threshold: float, most: flo
     assert found == (None if most is None else pytest.approx(most))
 
 
-@given(st.integers(1, 2500), st.floats(0.4, 0.9), st.permutations(FLOORS))
-def test_there_is_a_figure_exactly_where_the_threshold_is_allowed(
-    entries: int, threshold: float, floors: list[Floor]
-) -> None:
-    given_by = certificate(floors=tuple(floors))
+@given(st.integers(1, 2500), st.floats(0.4, 0.9))
+def test_there_is_a_figure_exactly_where_the_threshold_is_allowed(entries: int, threshold: float) -> None:
+    given_by = certificate(floors=FLOORS)
     found = expected_false_alerts(given_by, entries=entries, threshold=threshold, passers_by=10_000)
     try:
         threshold_allowed(Desk().authority(threshold=threshold), given_by, entries=entries)
@@ -80,7 +74,7 @@ def test_a_shorter_list_or_higher_threshold_never_gives_more(a: int, b: int, low
         (False, None, "unknown: no evaluation certificate was given"),
         (True, None, "unknown: no threshold was given"),
         (True, 0.3, "unknown: the certificate covers no list of 500 entries at threshold 0.3"),
-        (True, 0.64, "at most 1 for each 10,000 people who pass"),
+        (True, 0.64, "at most 5 for each 10,000 people who pass"),
     ],
 )
 def test_without_a_certificate_there_is_no_figure(known: bool, threshold: float | None, says: str) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.agent.deployment import load_deployment
+from edgeagent.agent.deployment import load_deployment, numbered_certificate
 from edgeagent.documents.keys import Role
 from edgeagent.documents.sequence import HighWater
-from edgeagent.errors import SafeguardError
+from edgeagent.documents.table import CERTIFICATE, sign
+from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.authority import Kind, approval_rule
-from edgeagent.safeguards.certificate import Floor, threshold_allowed
+from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.decide import Hit, Policy, Vote, agrees, decide
-from tests.desk import NOW, Desk, Folder, certificate, profile
+from tests.desk import NOW, START, Desk, Folder, certificate, floor, profile
 
 POLICY = Policy(threshold=0.6, margin=0.05, agreeing_frames=3)
 
@@ -50,15 +52,6 @@ def test_the_floor_of_the_next_larger_list_counts(
     with pytest.raises(SafeguardError) as refusal:
         threshold_allowed(authority, certificate(), entries=entries)
     assert refusal.value.rule == "R18"
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_order_of_floors_does_not_matter_and_of_two_the_stricter_counts(turned: bool, desk: Desk) -> None:
-    floors = [Floor(entries=n, threshold=t, fpir=1e-3) for n, t in ((2000, 0.7), (100, 0.5), (100, 0.65))]
-    said = certificate(floors=tuple(reversed(floors) if turned else floors))
-    threshold_allowed(desk.authority(threshold=0.65), said, entries=50)
-    with pytest.raises(SafeguardError, match=r"floor 0\.65"):
-        threshold_allowed(desk.authority(threshold=0.64), said, entries=50)
 
 
 def test_the_floor_holds_on_a_bench_with_a_certificate(desk: Desk) -> None:
@@ -179,3 +172,59 @@ def test_a_lower_threshold_than_usual_needs_a_second_person(folder: Folder) -> N
     assert refusal.value.rule == "R19"
     folder.put(threshold=0.65, signers=(Role.AUTHORISING_OFFICER, Role.INDEPENDENT_APPROVER))
     load()
+
+
+def _certified(folder: Folder, *, floor_at: float, days: int, seconds: float = 0) -> None:
+    """Put a certificate in place that was issued so long before the deployment."""
+    issued = START - timedelta(days=days) + timedelta(seconds=seconds)
+    said = certificate(issued_at=issued, floors=(floor(2000, floor_at),), groups_threshold=0.4)
+    if not (folder.path / "authority.json").exists():
+        folder.put(threshold=0.6)
+    (folder.path / "certificate.json").write_bytes(sign(CERTIFICATE, said, folder.desk[Role.EVALUATOR]))
+
+
+def _use(folder: Folder) -> None:
+    """As the daemon does: load, then remember what is taken into use."""
+    seen = HighWater(folder.path / "seen.json")
+    for document in load_deployment(folder.unit(), seen, NOW).numbered:
+        seen.accept(document)
+
+
+def test_a_lower_floor_needs_a_certificate_that_is_issued_later(folder: Folder) -> None:
+    _certified(folder, floor_at=0.7, days=30)
+    with pytest.raises(SafeguardError, match=r"threshold 0\.6 is below the certified floor 0\.7") as refusal:
+        _use(folder)
+    assert refusal.value.rule == "R18"
+    _certified(folder, floor_at=0.6, days=20)
+    _use(folder)
+    _use(folder)  # the same one again
+
+
+@pytest.mark.parametrize(("days", "seconds"), [(30, 0.0), (20, -1.0), (20, 0.0)])
+def test_an_older_certificate_with_a_lower_floor_does_not_come_back(
+    days: int, seconds: float, folder: Folder
+) -> None:
+    """Also not one of the same second that says something else."""
+    _certified(folder, floor_at=0.6, days=20)
+    _use(folder)
+    _certified(folder, floor_at=0.5, days=days, seconds=seconds)
+    with pytest.raises(DocumentError, match="certificate of model pack abababababababab"):
+        _use(folder)
+    _certified(folder, floor_at=0.5, days=20, seconds=1)
+    _use(folder)
+
+
+def test_a_refused_certificate_is_not_remembered(folder: Folder) -> None:
+    _certified(folder, floor_at=0.7, days=10)
+    with pytest.raises(SafeguardError, match="below the certified floor"):
+        _use(folder)
+    _certified(folder, floor_at=0.5, days=20)
+    _use(folder)
+
+
+def test_a_certificate_of_another_model_pack_does_not_count_as_newer(folder: Folder) -> None:
+    seen = HighWater(folder.path / "seen.json")
+    other = certificate(model_pack_sha256="00" * 32, issued_at=START)
+    seen.accept(numbered_certificate(other, "11" * 32))
+    _certified(folder, floor_at=0.5, days=20)
+    _use(folder)

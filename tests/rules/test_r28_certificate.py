@@ -14,7 +14,7 @@ from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import CERTIFICATE
 from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.certificate import threshold_allowed
-from tests.desk import NOW, Desk, Folder, certificate, raw_document, test_subject
+from tests.desk import END, NOW, Desk, Folder, certificate, difference, group, raw_document, test_subject
 
 
 def test_no_certificate_no_live_use(desk: Desk) -> None:
@@ -40,10 +40,36 @@ def test_an_evaluation_without_groups_is_not_enough_for_live_use(desk: Desk) -> 
     threshold_allowed(desk.bench_authority(), untested, entries=8)
 
 
-@pytest.mark.parametrize("labels", [("",), ("group a", ""), (" ",), ("x" * 81,)])
-def test_a_group_has_a_name(labels: tuple[str, ...]) -> None:
-    with pytest.raises(ValidationError, match="groups_tested"):
-        certificate(groups_tested=labels)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"volunteers_attested": False}, "not attested as volunteers"),
+        ({"groups_tested": (group("alone"),)}, "only one group"),
+        ({"differences": (difference(),)}, "the FPIR differs between groups, to the burden of group b"),
+        ({"expires_at": END - timedelta(seconds=1)}, "before the deployment ends"),
+    ],
+)
+def test_what_live_use_refuses_without_exception(changes: dict[str, Any], says: str, desk: Desk) -> None:
+    threshold_allowed(desk.authority(), certificate(), entries=8)
+    with pytest.raises(SafeguardError, match=says) as refusal:
+        threshold_allowed(desk.authority(), certificate(**changes), entries=8)
+    assert refusal.value.rule == "R28"
+    if "expires_at" not in changes:  # an expired one counts for nothing anywhere
+        threshold_allowed(desk.bench_authority(), certificate(**changes), entries=8)
+
+
+def test_a_certificate_may_end_with_the_deployment_but_not_before(desk: Desk) -> None:
+    threshold_allowed(desk.authority(), certificate(expires_at=END), entries=8)
+    with pytest.raises(SafeguardError, match="before the deployment ends"):
+        threshold_allowed(
+            desk.bench_authority(), certificate(expires_at=END - timedelta(seconds=1)), entries=8
+        )
+
+
+@pytest.mark.parametrize("label", ["", " ", "x" * 81])
+def test_a_group_has_a_name(label: str) -> None:
+    with pytest.raises(ValidationError, match="label"):
+        group(label)
 
 
 @pytest.mark.parametrize("changes", [{"floors": ()}, {"model_pack_sha256": "x"}, {"report_sha256": ""}])
