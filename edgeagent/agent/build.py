@@ -31,7 +31,7 @@ from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.clock import Clock
 from edgeagent.system.files import read_bounded
-from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
+from edgeagent.system.modelpack import ModelPack, Scene, default_pack_folder, load_pack
 from edgeagent.system.networks import detector_of, embedder_of
 from edgeagent.system.process import Exposure
 from edgeagent.system.selftest import self_test
@@ -92,7 +92,7 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
         agent = Agent(
             unit,
             clock=clock,
-            loader=Loader(unit, seen, lambda deployment: _recogniser(pack, deployment)),
+            loader=Loader(unit, seen, lambda deployment: _recogniser(pack, config.camera.scene, deployment)),
             custody=Custody(config, seen, outbox, recorder),
             camera=Camera(lambda: _start_capture(config)),
             topics=topics,
@@ -121,7 +121,7 @@ def _start_capture(config: Config) -> Capture:
     return CaptureProcess(config.source, width=camera.width, height=camera.height, fps=camera.fps)
 
 
-def _recogniser(pack: ModelPack, deployment: Deployment) -> Recogniser:
+def _recogniser(pack: ModelPack, scene: Scene, deployment: Deployment) -> Recogniser:
     authority = deployment.authority
     embedder = embedder_of(pack)
     if deployment.gallery.dimension != embedder.dimensions:
@@ -132,7 +132,7 @@ def _recogniser(pack: ModelPack, deployment: Deployment) -> Recogniser:
         )
     policy = Policy(authority.threshold, authority.margin, authority.agreeing_frames)
     return Recogniser(
-        detector_of(pack),
+        detector_of(pack, scene),
         embedder,
         deployment.gallery,
         policy,
@@ -156,6 +156,8 @@ def _link(config: Config, topics: Topics, agent: Agent) -> MqttLink:
             Subscription(topics.lease),
             Subscription(topics.receipt),
             Subscription(topics.revocation, accept_retained=True),
+            Subscription(topics.verdict),
+            Subscription(topics.review),
         ],
         will=Will(topics.state, agent.will(), retain=True),
         on_connected=agent.born,

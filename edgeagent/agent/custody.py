@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from edgeagent.agent.rate_guard import rate_file
+from edgeagent.agent.recorder import Recorder
 from edgeagent.alerts.outbox import Outbox
+from edgeagent.audit.events import AlertsGone, Erased
 from edgeagent.config import Config
 from edgeagent.documents.deployment_key import destroy_key, kept_keys
 from edgeagent.documents.sequence import HighWater
@@ -20,16 +23,19 @@ class Custody:
     config: Config
     seen: HighWater
     outbox: Outbox
+    recorder: Recorder
 
     def end(self, deployment: str, *, with_alerts: bool) -> None:
         """Its one-time key goes, it can never start again, and if it made the unsent alerts, they go."""
         # The key first: if power fails at the next line, what is left of the list opens for nobody.
-        destroy_key(self.config.data_folder, deployment)
+        if destroy_key(self.config.data_folder, deployment):
+            self.recorder.note(Erased(what="deployment_key", deployment=deployment, why="R6"))
         self.seen.close(deployment)
-        if with_alerts:
-            self.outbox.discard_all()
+        rate_file(self.config.data_folder, deployment).unlink(missing_ok=True)
+        if with_alerts and (count := self.outbox.discard_all()):
+            self.recorder.note(AlertsGone(how="discarded", count=count))
 
-    def destroy_list(self, sha256: str) -> str:
+    def destroy_list(self, deployment: str, sha256: str) -> str:
         """Only the list of that hash: the next deployment's may lie there already.
 
         Returns:
@@ -39,6 +45,7 @@ class Custody:
         try:
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
                 destroy(path)
+                self.recorder.note(Erased(what="watchlist_file", deployment=deployment, why="R6"))
         except OSError as cause:  # its key is gone already, so what is left opens for nobody
             return f"{path}: the list cannot be removed ({cause.strerror}); remove it by hand [R6]"
         return ""
@@ -48,6 +55,7 @@ class Custody:
         for kept in kept_keys(self.config.data_folder):
             if self.seen.is_closed(kept):
                 destroy_key(self.config.data_folder, kept)
+                self.recorder.note(Erased(what="deployment_key", deployment=kept, why="R6"))
 
     def overdue(self, now: Instant) -> list[str]:
         """Deployments whose end has passed, by a clock that is vouched for, whatever is installed by now."""

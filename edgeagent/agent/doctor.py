@@ -22,6 +22,7 @@ from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.certificates import expires_in_days
 from edgeagent.system.clock import Clock
 from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
+from edgeagent.system.process import Exposure, may_lock_all, swap_is_on
 from edgeagent.system.selftest import self_test
 
 ENOUGH_FREE = 256 * 1024 * 1024
@@ -56,7 +57,7 @@ class Finding:
 
 def examine(config_file: Path, clock: Clock) -> list[Finding]:
     """Every check, in the order in which a technician would look; a failed one does not end the rest."""
-    findings = [_board(), _clock(clock)]
+    findings = [_board(), _clock(clock), _try("memory", _memory)]
     pack: list[ModelPack] = []
     findings.append(_try("models", lambda: _models(pack)))
     configs: list[Config] = []
@@ -102,6 +103,14 @@ def _clock(clock: Clock) -> Finding:
         "compare with your watch; the gate stays locked until time is synchronised or the control room's "
         "signed time agrees",
     )
+
+
+def _memory() -> str:
+    """Whether the system would let a daemon of this user keep faces out of swap (R1)."""
+    problem = Exposure(dumps=False, swaps=swap_is_on() and not may_lock_all()).problem
+    if problem:
+        raise _WorthKnowingError(problem, next_step="try as the service does; docs/deletion.md says why")
+    return "all of it can be locked" if may_lock_all() else "cannot be locked, but there is no swap"
 
 
 def _models(found: list[ModelPack]) -> str:

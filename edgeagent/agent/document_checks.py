@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from typing import Any
 
 from edgeagent.agent.checks import (
@@ -20,6 +21,7 @@ from edgeagent.agent.deployment import (
     list_is_named,
     not_over,
     numbered_authority,
+    numbered_certificate,
     numbered_watchlist,
     pack_authorised,
     usable_watchlist,
@@ -28,21 +30,26 @@ from edgeagent.agent.deployment import (
 from edgeagent.config import Config
 from edgeagent.documents.deployment_key import DEPLOYMENT_KEY, key_file, verify_key
 from edgeagent.documents.explain import KINDS, Found
+from edgeagent.documents.messages import Decision, Receipt, Revocation
 from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import (
     ALERT,
     AUTHORITY,
     BENCH_AUTHORITY,
     CERTIFICATE,
+    CHECKPOINT,
+    DECISION,
     LEASE,
-    RECEIPT,
     STATE,
+    VERDICT,
     Verified,
     verify,
 )
 from edgeagent.documents.trust import TrustStore
+from edgeagent.documents.verdict import judgement
 from edgeagent.documents.watchlist_file import MAGIC, SealedWatchlist, verify_watchlist
 from edgeagent.errors import DocumentError
+from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.lease import Challenge, accept_lease
@@ -189,7 +196,7 @@ def check_message_or_certificate(found: Found, place: Place, trust: TrustStore, 
     )
     if verified is None:
         run.skip(NOT_GENUINE, "everything else")
-    elif kind is ALERT or kind is STATE:
+    elif kind in (ALERT, STATE, CHECKPOINT):
         run.attempt("of the unit that signed it", lambda: _of_signer(verified))
         run.skip("a control room takes it, not a unit", "whether it comes on the unit's topic and in time")
     elif kind is DEPLOYMENT_KEY:
@@ -197,14 +204,18 @@ def check_message_or_certificate(found: Found, place: Place, trust: TrustStore, 
         run.attempt(
             "of the unit that signed it", lambda: verify_key(found.document, deployment, trust, place.now)
         )
+    elif kind is DECISION:
+        run.skip("it counts only inside a verdict", "for this unit")
+    elif kind is VERDICT:
+        _verdict(verified, place, trust, run)
     elif place.config is None:
         run.skip(NO_UNIT, "for this unit")
     elif kind is LEASE:
         _lease(verified.body, place, place.config, trust, run)
     elif kind is CERTIFICATE:
-        _certificate(verified, place, place.config, trust, run)
+        _certificate(found, verified, place, place.config, trust, run)
     else:
-        _addressed(verified.body, kind is RECEIPT, place.config, run)
+        _addressed(verified.body, place.config, run)
 
 
 def _of_signer(verified: Verified[Any]) -> None:
@@ -215,8 +226,16 @@ def _of_signer(verified: Verified[Any]) -> None:
         )
 
 
-def _addressed(body: Any, receipt: bool, config: Config, run: Run) -> None:
-    units = (body.unit,) if receipt else body.units
+def _verdict(verified: Verified[Any], place: Place, trust: TrustStore, run: Run) -> None:
+    judged = run.attempt("two people, in order", lambda: judgement(verified, trust, place.now))
+    if judged is None or place.config is None:
+        run.skip(NOT_GENUINE if judged is None else NO_UNIT, "for this unit")
+    else:
+        _addressed(judged.decision, place.config, run)
+
+
+def _addressed(body: Receipt | Decision | RateReview | Revocation, config: Config, run: Run) -> None:
+    units = body.units if isinstance(body, Revocation) else (body.unit,)
 
     def named() -> None:
         if config.unit.name not in units:
@@ -225,8 +244,8 @@ def _addressed(body: Any, receipt: bool, config: Config, run: Run) -> None:
             )
 
     run.attempt("for this unit", named, config.unit.name)
-    if receipt:
-        run.skip(INSIDE_DAEMON, "whether the alert still waits for it")
+    if not isinstance(body, Revocation):
+        run.skip(INSIDE_DAEMON, "whether the unit still waits for it")
 
 
 def _lease(body: Any, place: Place, config: Config, trust: TrustStore, run: Run) -> None:
@@ -248,7 +267,18 @@ def _lease(body: Any, place: Place, config: Config, trust: TrustStore, run: Run)
     run.skip(INSIDE_DAEMON, "whether it answers a challenge that is still open")
 
 
-def _certificate(verified: Verified[Any], place: Place, config: Config, trust: TrustStore, run: Run) -> None:
+def _certificate(
+    found: Found, verified: Verified[Any], place: Place, config: Config, trust: TrustStore, run: Run
+) -> None:
+    certificate = verified.body
+    no_rollback(run, place, numbered_certificate(certificate, hashlib.sha256(found.document).hexdigest()))
+    if certificate.machine == platform.machine():
+        run.attempt("measured on such a processor", lambda: None, certificate.machine)
+    else:
+        why = (
+            f"it was measured on {certificate.machine}, this is {platform.machine()}; see docs/certificate.md"
+        )
+        run.skip(why, "measured on such a processor")
     authority = run.attempt(
         "the unit's own authority holds", lambda: _installed_authority(place, config, trust)
     )
@@ -258,6 +288,6 @@ def _certificate(verified: Verified[Any], place: Place, config: Config, trust: T
 
     def covers() -> None:
         sealed = usable_watchlist(config, trust, authority.body, place.now)
-        threshold_allowed(authority.body, verified.body, entries=sealed.manifest.entries)
+        threshold_allowed(authority.body, certificate, entries=sealed.manifest.entries)
 
     run.attempt("covers threshold, model and list", covers, f"{authority.body.threshold:g}")

@@ -16,17 +16,35 @@ from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit
 from edgeagent.agent.leases import LeaseDesk
 from edgeagent.agent.loading import Loader
+from edgeagent.agent.rate_guard import RateGuard
 from edgeagent.agent.recogniser import Recogniser
+from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.report import Facts, Reporter
+from edgeagent.agent.said import alert_made, deployment_loaded, judged, rate_suspended, signer_of
 from edgeagent.alerts.alert import Circumstances, make_alert
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming
 from edgeagent.alerts.outbox import Outbox
 from edgeagent.alerts.received import received
 from edgeagent.alerts.topics import Topics
-from edgeagent.documents.messages import CameraState, Receipt, Revocation
-from edgeagent.documents.table import LEASE, RECEIPT, REVOCATION, DocumentType, Verified
-from edgeagent.errors import BrokerError, DocumentError, OutboxError, SafeguardError
+from edgeagent.audit.events import (
+    AlertReceived,
+    AlertsGone,
+    Erased,
+    LeaseHeld,
+    RateReviewed,
+    Started,
+    Stopped,
+    Tally,
+)
+from edgeagent.documents.messages import CameraState, Receipt, Revocation, Verdict
+from edgeagent.documents.table import LEASE, RECEIPT, REVIEW, REVOCATION, VERDICT, DocumentType, Verified
+from edgeagent.documents.trust import TrustedKey
+from edgeagent.documents.verdict import judgement
+from edgeagent.errors import AuditError, BrokerError, DocumentError, OutboxError, SafeguardError
+from edgeagent.safeguards.alert_rate import RateReview
+from edgeagent.safeguards.authority import Grant
+from edgeagent.safeguards.categories import Category
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.gate import (
@@ -34,6 +52,8 @@ from edgeagent.safeguards.gate import (
     AuthorityAccepted,
     Event,
     Gate,
+    LeaseAccepted,
+    MatchingSuspended,
     Revoked,
     RuleBroken,
     State,
@@ -68,6 +88,8 @@ class Agent:
         custody: Custody,
         camera: Camera,
         topics: Topics,
+        recorder: Recorder,
+        version: str,
     ) -> None:
         """Wire the parts; `attach` the broker link before `run`."""
         self._unit = unit
@@ -77,24 +99,39 @@ class Agent:
         self._outbox: Outbox = custody.outbox
         self._camera = camera
         self._topics = topics
+        self._recorder = recorder
+        self._version = version
         self._messages: dict[str, DocumentType[Any]] = {
             topics.lease: LEASE,
             topics.receipt: RECEIPT,
             topics.revocation: REVOCATION,
+            topics.verdict: VERDICT,
+            topics.review: REVIEW,
         }
         self._link: MqttLink | None = None
         self._gate = Gate.locked(clock.now())
         self._reporter = Reporter(unit.identity)
         self._leases = LeaseDesk(unit.identity.name)
+        self._guard = RateGuard(unit.identity.name, unit.trust.profile, unit.config.data_folder)
         self._deployment: Deployment | None = None
         self._recogniser: Recogniser | None = None
         self._ledger = FaceLedger.carried(self._outbox.counts().pending)
         self._frames = 0
+        self._passed = 0
+        self._compared = 0
+        self._leases_taken = 0
         self._scrubbed = True
         self._lapse_to_closed_ms: float | None = None
         self._problem = ""
+        self._standing_problem = ""
         self._report_at_ns = 0
         self._told_camera = CameraState.CLOSED
+
+    def warn(self, standing_problem: str) -> None:
+        """Say this in every state, as long as there is nothing more urgent to say."""
+        self._standing_problem = standing_problem
+        if standing_problem:
+            log.warning("%s", standing_problem)
 
     def attach(self, link: MqttLink) -> None:
         """Use this link; its `on_connected` must be `born`, its will `will`."""
@@ -112,11 +149,18 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Loop until stopped; whatever happens, the camera is closed and memory overwritten at the end."""
         try:
+            pack = self._unit.model_pack_sha256
+            self._recorder.start(
+                Started(boot=self._reporter.boot, version=self._version, model_pack_sha256=pack)
+            )
             while not stop.is_set():
                 self.turn()
         finally:
             self._close_camera()
             self._wipe()
+            self._note_camera()
+            if stop.is_set():  # in order, and not by a fault of the program
+                self._recorder.note(Stopped())
             if self._link is not None:
                 self._gate = Gate.locked(self._clock.now())
                 self._problem = "the daemon was stopped"
@@ -127,7 +171,11 @@ class Agent:
         """One turn of the loop."""
         try:
             self._work()
-        except (OutboxError, OSError) as failed:  # R25: without a disk no disclosure can be accounted for
+        except (
+            AuditError,
+            OutboxError,
+            OSError,
+        ) as failed:  # R25: without a disk no disclosure can be accounted for
             self._say(f"storage failed: {failed}")
             self._apply(RuleBroken(Why("R25", f"storage failed: {failed}"[:WHY_CHARACTERS])))
         now = self._clock.now()
@@ -136,6 +184,11 @@ class Agent:
 
     def _work(self) -> None:
         self._apply(Tick())
+        self._recorder.tick(self._tally)
+        if self._gate.broken is None:  # once it is, the rest goes on: a revocation must still be heard (R27)
+            self._recorder.check()
+        now = self._clock.now()
+        self._tell_gate(self._guard.look(now, trusted=self._clock_trusted(now)))
         if self._gate.grant is None and self._gate.state is State.LOCKED:
             self._load()
         live = self._gate.state is State.LIVE
@@ -148,12 +201,18 @@ class Agent:
 
     def _apply(self, event: Event) -> None:
         now, before = self._clock.now(), self._gate
-        self._gate, actions = step(before, event, now)
+        after, actions = step(before, event, now)
+        self._recorder.clock_confirmed = after.clock_confirmed
+        if after.state is State.LIVE:
+            self._recorder.gate(after)  # R25: on the disk before a camera can open
+        self._gate = after
         if before.state is not self._gate.state:
             why = self._gate.why
             log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule)
         for action in actions:
             self._carry_out(action, before)
+        self._recorder.gate(after)  # everything else after it was done: the camera first (R16)
+        self._note_camera()
         if self._deployment is not None:
             broken = self._loader.judge_again(self._deployment, before, self._gate, now)
             if broken is not None:
@@ -199,11 +258,38 @@ class Agent:
         if self._recogniser is not None:
             self._recogniser.destroy()
             self._recogniser = None
+            self._recorder.note(Erased(what="templates", deployment=self._deployment_id, why="R6"))
         self._leases.forget()
         if self._deployment is not None:
             authority = self._deployment.authority
+            self._guard.end()
             self._custody.end(authority.deployment, with_alerts=True)
-            self._say_if_any(self._custody.destroy_list(authority.watchlist_sha256))
+            left = self._custody.destroy_list(authority.deployment, authority.watchlist_sha256)
+            self._say_if_any(left)
+
+    @property
+    def _deployment_id(self) -> str | None:
+        return self._deployment.authority.deployment if self._deployment else None
+
+    def _note_camera(self) -> None:
+        self._recorder.camera(
+            self._camera.state,
+            self._tally(),
+            wiped=self._scrubbed and self._camera.wiped,
+            lapse_ms=self._lapse_to_closed_ms,
+            deployment=self._deployment_id,
+        )
+
+    def _tally(self) -> Tally:
+        return Tally(
+            frames=self._frames,
+            passed=self._passed,
+            processed=self._ledger.processed,
+            deleted=self._ledger.deleted,
+            in_live_alerts=self._ledger.in_live_alerts,
+            compared=self._compared,
+            leases=self._leases_taken,
+        )
 
     # --- documents and messages -----------------------------------------------------------------------
 
@@ -215,18 +301,36 @@ class Agent:
             self._custody.finish()
             for over_now in self._custody.overdue(now):  # R6: of another day, whatever is installed by now
                 self._custody.end(over_now, with_alerts=True)
+            if self._gate.broken is not None:
+                return
             deployment, recogniser = self._loader.load(now)
+            suspended = self._open_guard(deployment, recogniser)
         except DeploymentOverError as over:  # R6: it ended while the unit was off
             self._custody.end(over.deployment, with_alerts=True)
-            self._say(self._custody.destroy_list(over.watchlist_sha256) or str(over))
+            self._say(self._custody.destroy_list(over.deployment, over.watchlist_sha256) or str(over))
             return
         except (DocumentError, SafeguardError) as refusal:
+            self._recorder.refused(refusal)
             self._say(str(refusal))
             return
+        try:
+            self._recorder.write(deployment_loaded(deployment))
+        except AuditError:
+            recogniser.destroy()
+            raise
         self._say("")
         self._deployment = deployment
         self._recogniser = recogniser
+        for event in suspended:  # R17: before there is anything to suspend
+            self._apply(event)
         self._apply(AuthorityAccepted(deployment.grant))
+
+    def _open_guard(self, deployment: Deployment, recogniser: Recogniser) -> tuple[Event, ...]:
+        try:
+            return self._guard.open(deployment.authority)
+        except (DocumentError, OSError):
+            recogniser.destroy()
+            raise
 
     def _say(self, problem: str) -> None:
         if problem != self._problem:
@@ -258,20 +362,52 @@ class Agent:
         try:
             self._take_verified(received(kind, message.payload, self._unit.trust, now), now)
         except (DocumentError, SafeguardError) as refusal:
+            self._recorder.refused(refusal)
             log.warning("refused %s", refusal)
 
     def _take_verified(self, verified: Verified[Any], now: Instant) -> None:
         match verified.body:
             case Lease() as lease:
                 if self._gate.grant is not None:
-                    for event in self._leases.take(lease, self._gate.grant, now):
-                        self._apply(event)
+                    self._take_lease(lease, verified.signers[0], self._gate.grant, now)
             case Receipt() as receipt:
-                if receipt.unit == self._unit.identity.name:
+                if receipt.unit == self._unit.identity.name and self._outbox.holds(receipt.alert):
+                    # Noted first: after a power cut the log may tell of a disclosure twice, never not at all.
+                    self._recorder.note(
+                        AlertReceived(alert=receipt.alert, signer=signer_of(verified.signers[0]))
+                    )
                     self._outbox.release(receipt.alert)
             case Revocation() as revocation:
                 if self._unit.identity.name in revocation.units:
                     self._revoke(revocation)
+
+            case Verdict():
+                said = judgement(verified, self._unit.trust, now)
+                news = self._guard.awaits(said.decision.alert)
+                events = self._guard.judge(said)
+                if news:
+                    self._recorder.note(judged(said))
+                self._tell_gate(events)
+            case RateReview():
+                events = self._guard.review(verified)
+                self._recorder.note(RateReviewed(signers=tuple(map(signer_of, verified.signers))))
+                self._tell_gate(events)
+
+    def _tell_gate(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            self._apply(event)  # the camera first (R16)
+            rate = self._guard.report() if isinstance(event, MatchingSuspended) else None
+            if rate is not None:
+                self._recorder.note(rate_suspended(rate))
+
+    def _take_lease(self, lease: Lease, signer: TrustedKey, grant: Grant, now: Instant) -> None:
+        for event in self._leases.take(lease, grant, now):
+            if isinstance(event, LeaseAccepted):
+                self._leases_taken += 1
+                if self._gate.state is State.STANDBY:
+                    said = (lease.sequence, lease.officers, signer_of(signer))
+                    self._recorder.note(LeaseHeld(sequence=said[0], officers=said[1], signer=said[2]))
+            self._apply(event)
 
     def _revoke(self, revocation: Revocation) -> None:
         own = self._deployment is None or self._deployment.authority.deployment == revocation.deployment
@@ -285,13 +421,21 @@ class Agent:
         recogniser = self._recogniser
         frame = self._camera.frame(self._clock.now().monotonic_ns / SECOND)
         self._say(self._camera.problem)
-        if frame is None or recogniser is None:
+        self._note_camera()
+        if recogniser is None:
+            return
+        if frame is None:
+            recogniser.rest()  # R1: no next frame overwrites what the networks hold of the last one
             return
         self._frames += 1
         try:
+            self._recorder.check()
             faces = recogniser.process(frame, self._alert)
         finally:
             self._camera.release()
+        self._passed += faces.passed
+        self._compared += faces.compared
+        self._guard.passed(faces.matchable)
         self._ledger = self._ledger.seen(faces.seen).overwritten(faces.overwritten)
         for _ in range(faces.alerted):
             self._ledger = self._ledger.alerted()
@@ -306,7 +450,14 @@ class Agent:
             deployment.authority, deployment.sha256, lease.sequence, now.wall - age, frame.sequence
         )
         sealed = make_alert(hit, deployment.entries[hit.entry], chip, about, self._unit.identity, now)
-        self._outbox.add(sealed.alert.alert, sealed.message, sealed.expires_at.timestamp(), now.epoch_s)
+        self._recorder.write(alert_made(sealed.alert, age))
+        subject = sealed.alert.category is Category.TEST_SUBJECT
+        self._guard.made(sealed.alert.alert, sealed.alert.made_at, test_subject=subject)
+        added = self._outbox.add(
+            sealed.alert.alert, sealed.message, sealed.expires_at.timestamp(), now.epoch_s
+        )
+        if added.displaced:
+            self._recorder.note(AlertsGone(how="displaced", count=len(added.displaced)))
         log.info("hit on entry %s, score %.3f", sealed.alert.entry, sealed.alert.score)
 
     # --- outbox and state -----------------------------------------------------------------------------
@@ -314,9 +465,11 @@ class Agent:
     def _send(self) -> None:
         """Expire, then send what is due, only while connected and while the deployment lasts."""
         now = self._clock.now()
-        if self._clock_trusted(now):  # a clock that is wrong at boot must not count good alerts as expired
-            self._outbox.expire(now.epoch_s)
-        if self._link is not None and self._link.connected and self._gate.state is not State.CLOSED:
+        # A clock that is wrong at boot must not count good alerts as expired.
+        if self._clock_trusted(now) and (expired := self._outbox.expire(now.epoch_s)):
+            self._recorder.note(AlertsGone(how="expired", count=expired))
+        may_send = self._gate.state is not State.CLOSED and not self._recorder.failed
+        if self._link is not None and self._link.connected and may_send:
             for row in self._outbox.due(now.epoch_s, SEND_AT_ONCE):
                 self._outbox.attempted(row.alert_id, now.epoch_s)
                 left_s = max(1, int(row.expires_at - now.epoch_s))
@@ -359,5 +512,7 @@ class Agent:
             frames=self._frames,
             faces=self._ledger,
             alerts=self._outbox.counts(),
-            problem=self._problem,
+            rate=self._guard.report(),
+            problem=self._problem or self._standing_problem,
+            audit=self._recorder.head,
         )

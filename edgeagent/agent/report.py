@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from edgeagent.alerts.envelope import wrap
 from edgeagent.alerts.outbox import OutboxCounts
+from edgeagent.audit.chain import Head
 from edgeagent.documents.keys import Identity
-from edgeagent.documents.messages import AlertCounts, CameraState, Faces, Presence, UnitState
+from edgeagent.documents.messages import AlertCounts, CameraState, Faces, Presence, Rate, UnitState
 from edgeagent.documents.table import STATE, sign
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.deletion import FaceLedger
@@ -32,7 +33,9 @@ class Facts:
     frames: int
     faces: FaceLedger
     alerts: OutboxCounts
+    rate: Rate | None
     problem: str
+    audit: Head
 
 
 @dataclass(slots=True)
@@ -95,6 +98,9 @@ class Reporter:
                 displaced=alerts.displaced,
                 discarded=alerts.discarded,
             ),
+            audit_sequence=facts.audit.sequence,
+            audit_sha256=facts.audit.sha256,
+            rate=facts.rate,
         )
         identifier = f"{self.boot}-{self._sequence}"
         token = sign(STATE, state, self.identity)

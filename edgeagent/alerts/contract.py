@@ -1,14 +1,16 @@
 """The AsyncAPI 3 document of everything that is said over MQTT, made from the program itself.
 
-    python -m edgeagent.alerts.contract docs/asyncapi.json
+    python -m edgeagent.alerts.contract docs
 
-An integrator needs this file and docs/integrators.md, and nothing of the program.
+An integrator needs this file and docs/integrators.md, and nothing of the program. The examples in it
+are those of docs/examples, which are made apart from it: what is sealed anew is different each time.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +23,41 @@ from edgeagent.documents.schemas import schema
 from edgeagent.documents.table import DocumentType
 
 ASYNCAPI = "3.0.0"
+EXAMPLE = (
+    "Signed with the keys of docs/examples, which everybody has, which nobody trusts, and which end in 2020."
+)
 VERSION = "1.0.0"
 UNIT_NAME = "^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One kind of message and how it travels."""
+    """One kind of message and how it travels; `detail` is what a receiver must know beside the schema."""
 
     kind: DocumentType[Any]
     from_unit: bool
     retained: bool
     summary: str
+    detail: str = ""
 
     @property
     def name(self) -> str:
         """Last level of the topic."""
         return self.kind.typ.removeprefix("edgeagent-")
 
+
+CROP = (
+    "`crop` is base64url of a sealed JPEG of 112×112 pixels: HPKE (RFC 9180), mode base, DHKEM(X25519, "
+    "HKDF-SHA256), HKDF-SHA256, AES-256-GCM, single shot, no associated data. The first 32 octets are the "
+    "encapsulated key, the rest is the ciphertext with its tag. `info` is the text `edgeagent alert crop 1`, "
+    "a zero octet, `unit`, a zero octet, `alert`. The recipient's key is the authority's `alert_key`."
+)
+SIGNED = (
+    "A token's protected header has just three members: `alg`, that is `Ed25519` (RFC 9864); `typ`; `kid`, "
+    "the RFC 7638 thumbprint of the signing key. Whose keys count, in which role and until when, is in the "
+    "trust store, a file that the root key signs; pin the root's thumbprint. A member that occurs twice in a "
+    "JSON object makes the message invalid."
+)
 
 CHANNELS = (
     Channel(
@@ -47,6 +66,7 @@ CHANNELS = (
         False,
         "A hit. Sent again until the control room's signed receipt, or until `expires_at`; so it may arrive "
         "more than once, and `alert` says whether it is the same one. It carries no instruction (R20).",
+        CROP,
     ),
     Channel(
         table.STATE,
@@ -72,24 +92,28 @@ CHANNELS = (
         False,
         False,
         "What an operator, then an officer, made of an alert (R20, R21). The state asks for those it lacks.",
+        "`decision` is the operator's own token (`typ` edgeagent-decision), whole.",
     ),
     Channel(
         table.REVIEW,
         False,
         False,
         "Lets matching go on after the false alert rate suspended it (R17).",
+        "Unlike the others, a JWS in general JSON serialisation, as text: it may need two signatures.",
     ),
     Channel(
         table.REVOCATION,
         False,
         True,
         "Ends a deployment at once (R27); retained, so that a unit that was away learns of it.",
+        "The broker keeps one for each unit: a later one replaces it, and a unit that was away for both "
+        "hears only the later. So whoever revokes watches the unit's state, and sends again until CLOSED.",
     ),
 )
 
 
-def document() -> dict[str, Any]:
-    """The whole document."""
+def document(examples: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole document; `examples` has one message for each channel."""
     return {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -99,6 +123,7 @@ def document() -> dict[str, Any]:
             "description": "Messages between units of a live facial recognition deployment and its control "
             "room. Every payload is a CloudEvents 1.0 JSON envelope around a signed token (JWS, Ed25519). "
             "The envelope is for routing only; verify the token, then believe what it says. "
+            f"{SIGNED} "
             f"Live topics begin with {LIVE_PREFIX}, a test's with {BENCH_PREFIX}; no subscription may cover "
             "both (R33).",
         },
@@ -117,7 +142,7 @@ def document() -> dict[str, Any]:
         "operations": {channel.name: _operation(channel) for channel in CHANNELS},
         "components": {
             "securitySchemes": {"certificate": {"type": "X509"}},
-            "messages": {channel.name: _message(channel) for channel in CHANNELS},
+            "messages": {channel.name: _message(channel, examples[channel.name]) for channel in CHANNELS},
         },
     }
 
@@ -126,6 +151,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return {
         "address": "{root}/v1/{unit}/" + channel.name,
         "summary": channel.summary,
+        **({"description": channel.detail} if channel.detail else {}),
         "parameters": {
             "root": {"enum": [LIVE_PREFIX.split("/")[0], BENCH_PREFIX.split("/")[0]], "default": "lfr"},
             "unit": {"description": f"The unit's name, matching {UNIT_NAME}."},
@@ -144,25 +170,34 @@ def _operation(channel: Channel) -> dict[str, Any]:
     }
 
 
-def _message(channel: Channel) -> dict[str, Any]:
+def envelope_schema(channel: Channel) -> dict[str, Any]:
+    """JSON Schema (draft 7, which AsyncAPI's tools read) of the message as it is on the wire.
+
+    `contentSchema` inside it is the JSON Schema 2020-12 of what the token says.
+    """
     typ = channel.kind.typ
-    envelope = Envelope.model_json_schema()
-    envelope["properties"]["type"] = {"const": f"edgeagent.{channel.name}.v1"}
-    envelope["properties"]["data"] |= {
-        "contentMediaType": "application/jose",
+    made = Envelope.model_json_schema()
+    made["properties"]["type"] = {"const": f"edgeagent.{channel.name}.v1"}
+    made["properties"]["data"] |= {
+        "contentMediaType": "application/jose" if channel.kind.compact else "application/jose+json",
         "description": f"Token with `typ` {typ}, at most {channel.kind.limit} octets; its payload is "
         f"described by contentSchema, and by docs/schemas/{typ}.json.",
         "contentSchema": _inlined(schema(typ)),
     }
+    return {key: value for key, value in made.items() if key not in ("title", "description")}
+
+
+def _message(channel: Channel, example: Any) -> dict[str, Any]:
+    typ = channel.kind.typ
     return {
         "name": channel.name,
         "title": NAMES[typ],
         "contentType": "application/cloudevents+json",
         "payload": {
             "schemaFormat": "application/schema+json;version=draft-07",
-            "schema": {key: value for key, value in envelope.items() if key not in ("title", "description")},
+            "schema": envelope_schema(channel),
         },
-        "examples": [],
+        "examples": [{"name": "example", "summary": EXAMPLE, "payload": example}],
     }
 
 
@@ -183,5 +218,13 @@ def _inlined(body: dict[str, Any]) -> dict[str, Any]:
     return inlined
 
 
+def text(docs: Path) -> str:
+    """What docs/asyncapi.json is to hold, with the examples that are there now."""
+    folder = docs / "examples"
+    examples = {c.name: json.loads((folder / f"{c.name}.json").read_text()) for c in CHANNELS}
+    return json.dumps(document(examples), indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(document(), indent=1) + "\n")
+    folder = Path(sys.argv[1])
+    (folder / "asyncapi.json").write_text(text(folder))

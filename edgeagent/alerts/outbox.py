@@ -161,6 +161,11 @@ class Outbox:
             )
         return True
 
+    def holds(self, alert_id: str) -> bool:
+        """Whether the alert is pending."""
+        with self._read() as db:
+            return db.execute("SELECT 1 FROM pending WHERE alert_id = ?", (alert_id,)).fetchone() is not None
+
     def release(self, alert_id: str) -> bool:
         """Let an alert go whose receipt the caller has verified; False when it was not pending."""
         return self._remove("received", "alert_id = ?", (alert_id,)) == 1

@@ -15,7 +15,7 @@ from edgeagent.errors import ConfigError
 LIVE_PREFIX = "lfr/v1"
 BENCH_PREFIX = "lfr-bench/v1"
 FROM_UNIT = ("alert", "state", "health")
-TO_UNIT = ("receipt", "lease", "revocation")
+TO_UNIT = ("receipt", "lease", "revocation", "verdict", "review")
 
 _UNIT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -79,6 +79,16 @@ class Topics:
     def revocation(self) -> str:
         """Desk to unit (R27); may be retained, so that a unit which was away learns of it."""
         return self._name("revocation")
+
+    @property
+    def verdict(self) -> str:
+        """Desk to unit, never retained; sent whenever the unit's state asks for it (R17, R29)."""
+        return self._name("verdict")
+
+    @property
+    def review(self) -> str:
+        """Desk to unit, never retained; sent while the unit's state says that it is suspended (R17)."""
+        return self._name("review")
 
 
 def every_unit(last: str, *, bench: bool) -> str:

@@ -18,11 +18,12 @@ from edgeagent.cli.desk_link import desk_link
 from edgeagent.cli.lease import messages
 from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
 from edgeagent.cli.terminal_picture import terminal_picture
+from edgeagent.cli.verdicts import decide, open_, outcome
 from edgeagent.config import load_desk_config
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
+from edgeagent.controlroom.verdicts import Verdicts
 from edgeagent.documents.messages import Presence, UnitState
-from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import BrokerError, DocumentError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.clock import SystemClock
@@ -38,7 +39,11 @@ class Show:
 
 @click.group()
 def alerts() -> None:
-    """Receive alerts in the control room."""
+    """Receive alerts in the control room, and decide about them: an operator first, then an officer."""
+
+
+for command in (open_, decide, outcome):
+    alerts.add_command(command)
 
 
 @alerts.command()
@@ -57,14 +62,15 @@ def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
         Subscription(every_unit("alert", bench=bench)),
         Subscription(every_unit("state", bench=bench), accept_retained=True),
     ]
-    with Receiver(desk.path(desk.desk.data), identity, trust) as receiver:
+    data = desk.path(desk.desk.data)
+    with Receiver(data, identity, trust) as receiver, Verdicts(data, trust) as verdicts:
         link = desk_link(desk, subscriptions)
         click.echo(f"watching {'bench' if bench else 'live'} units; Ctrl-C ends", err=True)
         try:
             seen: dict[str, str] = {}
             last: dict[str, UnitState] = {}
             for message in messages(link, forever=True):
-                _take(message, receiver, trust, link, seen, last, Show(as_json, crops))
+                _take(message, receiver, verdicts, link, seen, last, Show(as_json, crops))
         finally:
             link.close(None, timeout_s=2.0)
 
@@ -72,7 +78,7 @@ def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
 def _take(
     message: Incoming,
     receiver: Receiver,
-    trust: TrustStore,
+    verdicts: Verdicts,
     link: MqttLink,
     seen: dict[str, str],
     last: dict[str, UnitState],
@@ -81,13 +87,16 @@ def _take(
     now = SystemClock().now()
     try:
         if message.topic.endswith("/state"):
-            state = read_state(message.topic, message.payload, trust, now)
+            state = read_state(message.topic, message.payload, verdicts.trust, now)
             if _newer(state, last):
                 _show_state(state, seen, show.as_json)
+                for topic, answer in verdicts.answers(state, now):
+                    link.publish(topic, answer)
             else:
                 click.echo(f"{message.topic}: an old state was shown again by the broker; dropped", err=True)
             return
         arrival = receiver.take(message.topic, message.payload, now)
+        verdicts.opened(arrival.alert)  # R29: from here on it is open until its outcome
         # Shown before its receipt is sent; if this process dies before, the repetition is shown.
         _show_alert(arrival, now, show)
         receiver.shown(arrival.alert)

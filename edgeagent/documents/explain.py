@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeagent.documents.deployment_key import DEPLOYMENT_KEY
+from edgeagent.documents.deployment_return import DEPLOYMENT_RETURN
 from edgeagent.documents.jws import strict_json, unbase64url
 from edgeagent.documents.table import (
     ALERT,
     AUTHORITY,
     BENCH_AUTHORITY,
     CERTIFICATE,
+    CHECKPOINT,
+    DECISION,
     LEASE,
     RECEIPT,
+    REVIEW,
     REVOCATION,
     STATE,
+    VERDICT,
     WATCHLIST,
     DocumentType,
     typ_of,
@@ -40,7 +45,12 @@ KINDS: dict[str, DocumentType[Any]] = {
         RECEIPT,
         ALERT,
         STATE,
+        DECISION,
+        VERDICT,
+        REVIEW,
+        CHECKPOINT,
         DEPLOYMENT_KEY,
+        DEPLOYMENT_RETURN,
     )
 }
 NAMES = {
@@ -54,7 +64,12 @@ NAMES = {
     RECEIPT.typ: "receipt: the control room has committed an alert",
     ALERT.typ: "alert: a possible match, for an operator to decide",
     STATE.typ: "state: what a unit says of itself",
+    DECISION.typ: "decision: what an operator made of an alert",
+    VERDICT.typ: "verdict: what became of an alert, by two people",
+    REVIEW.typ: "review: matching may go on after too many false alerts",
+    CHECKPOINT.typ: "checkpoint: the unit's signature under its audit log up to one line",
     DEPLOYMENT_KEY.typ: "one-time key of a unit: a deployment's watchlist is sealed to it",
+    DEPLOYMENT_RETURN.typ: "return: what the control room alone knows of a deployment",
 }
 
 

@@ -38,6 +38,8 @@ class Role(StrEnum):
     UNIT = "unit"
     EVALUATOR = "evaluator"
     BENCH = "bench"
+    OPERATOR = "operator"
+    OFFICER = "officer"
 
 
 class KeyFile(StrictModel):

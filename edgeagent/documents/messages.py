@@ -7,13 +7,14 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
+from edgeagent.safeguards.alert_rate import AlertId as AlertId
+from edgeagent.safeguards.alert_rate import Count as Count
 from edgeagent.safeguards.authority import DeploymentId, Kind, Sha256, UnitName
 from edgeagent.safeguards.categories import Category
 from edgeagent.safeguards.profile import StrictModel
+from edgeagent.safeguards.verdict import Choice, Finding, Result
 from edgeagent.safeguards.watchlist import EntryId
 
-AlertId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Count = Annotated[int, Field(ge=0, le=2**53)]
 Score = Annotated[float, Field(ge=-1.01, le=1.01)]
 
 
@@ -58,6 +59,41 @@ class Receipt(StrictModel):
     received_at: AwareDatetime
 
 
+class Decision(StrictModel):
+    """What an operator decided after looking at both pictures (R20). It instructs nobody.
+
+    Attributes:
+        test_subject: the alert was about a consenting test subject (R32).
+        made_at: when the unit made the alert, from the alert itself.
+    """
+
+    alert: AlertId
+    kind: Kind
+    unit: UnitName
+    deployment: DeploymentId
+    test_subject: bool
+    choice: Choice
+    made_at: AwareDatetime
+    decided_at: AwareDatetime
+
+
+class Verdict(StrictModel):
+    """The end of an alert: the operator's signed decision, the officer's finding, what came of it (R21, R29).
+
+    The operator signs it where the decision was to reject; else an officer does, who is another person.
+
+    Attributes:
+        decision: the operator's own signed document, whole.
+    """
+
+    decision: Annotated[
+        str, Field(max_length=4096, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")
+    ]
+    finding: Finding
+    outcome: Result
+    concluded_at: AwareDatetime
+
+
 class Presence(StrEnum):
     """What a unit is; the gate's states, and `LOST` from the broker when the unit went silent."""
 
@@ -96,6 +132,28 @@ class AlertCounts(StrictModel):
     discarded: Count
 
 
+class Rate(StrictModel):
+    """The guard of the false alert rate, since the deployment's start or its last review (R17).
+
+    Attributes:
+        passed: people who passed and could have been matched.
+        alerts: made in the whole deployment; a review names this number.
+        false_alerts: judged false, or not judged in time.
+        bound: rate that is surely exceeded.
+        suspended: matching is, until a signed review.
+        unjudged: some of the alerts whose verdict the unit asks for; all of them in turn.
+    """
+
+    passed: Count
+    alerts: Count
+    false_alerts: Count
+    awaiting: Count
+    bound: Annotated[float, Field(ge=0, le=1)]
+    limit: Annotated[float, Field(gt=0, le=1)]
+    suspended: bool
+    unjudged: Annotated[tuple[AlertId, ...], Field(max_length=16)]
+
+
 class UnitState(StrictModel):
     """A unit's state, retained on the broker and repeated while a lease could be answered.
 
@@ -107,6 +165,8 @@ class UnitState(StrictModel):
         problem: what a technician should know, empty when nothing.
         buffers_wiped: no pixel is left in the daemon's frame slot (R1); true whenever the camera is closed.
         lapse_to_closed_ms: how long after the last lapse of a lease the camera device was closed (R16).
+        audit_sequence, audit_sha256: newest durable line of the audit log and its hash, 0 and zeros for none;
+            whoever keeps this can tell later if the log was cut back (R25).
     """
 
     unit: UnitName
@@ -128,6 +188,9 @@ class UnitState(StrictModel):
     frames: Count
     faces: Faces
     alerts: AlertCounts
+    audit_sequence: Count
+    audit_sha256: Sha256
+    rate: Rate | None
 
 
 class Revocation(StrictModel):

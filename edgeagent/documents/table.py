@@ -7,14 +7,17 @@ from typing import Generic, TypeVar
 
 from joserfc.jwk import OKPKey
 
+from edgeagent.audit.checkpoint import TYP as CHECKPOINT_TYP
+from edgeagent.audit.checkpoint import Checkpoint
 from edgeagent.documents.jws import Signed, sign_compact, sign_general, strict_json, unbase64url
 from edgeagent.documents.jws import verify_compact as _verify_compact
 from edgeagent.documents.jws import verify_general as _verify_general
 from edgeagent.documents.keys import Identity, Role, public_signing_key
-from edgeagent.documents.messages import Alert, Receipt, Revocation, UnitState
+from edgeagent.documents.messages import Alert, Decision, Receipt, Revocation, UnitState, Verdict
 from edgeagent.documents.parse import parse
 from edgeagent.documents.trust import TrustedKey, TrustStore
 from edgeagent.errors import DocumentError
+from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.certificate import Certificate
 from edgeagent.safeguards.instant import Instant
@@ -79,7 +82,20 @@ REVOCATION = DocumentType(
 LEASE = DocumentType("edgeagent-lease", Lease, 4_096, must=frozenset({Role.CONTROL_ROOM}), compact=True)
 RECEIPT = DocumentType("edgeagent-receipt", Receipt, 4_096, must=frozenset({Role.CONTROL_ROOM}), compact=True)
 ALERT = DocumentType("edgeagent-alert", Alert, 131_072, must=frozenset({Role.UNIT}), compact=True)
+DECISION = DocumentType("edgeagent-decision", Decision, 4_096, must=frozenset({Role.OPERATOR}), compact=True)
+# R21: who of the two must have signed depends on the decision inside; `edgeagent.documents.verdict` looks.
+VERDICT = DocumentType(
+    "edgeagent-verdict", Verdict, 8_192, any_of=frozenset({Role.OPERATOR, Role.OFFICER}), compact=True
+)
+REVIEW = DocumentType(
+    "edgeagent-review",
+    RateReview,
+    16_384,
+    must=frozenset({Role.AUTHORISING_OFFICER}),
+    may=frozenset({Role.INDEPENDENT_APPROVER}),
+)
 STATE = DocumentType("edgeagent-state", UnitState, 16_384, must=frozenset({Role.UNIT}), compact=True)
+CHECKPOINT = DocumentType(CHECKPOINT_TYP, Checkpoint, 4_096, must=frozenset({Role.UNIT}), compact=True)
 
 
 @dataclass(frozen=True, slots=True)

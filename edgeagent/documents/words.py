@@ -6,11 +6,20 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from edgeagent.audit.checkpoint import Checkpoint
 from edgeagent.documents.deployment_key import DeploymentKey
-from edgeagent.documents.messages import Alert, Receipt, Revocation, UnitState
+from edgeagent.documents.deployment_return import DeploymentReturn
+from edgeagent.documents.messages import Alert, Decision, Rate, Receipt, Revocation, UnitState, Verdict
 from edgeagent.documents.trust import TrustStoreContent
+from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority, Kind
-from edgeagent.safeguards.certificate import Certificate
+from edgeagent.safeguards.binomial import clopper_pearson
+from edgeagent.safeguards.certificate import (
+    Certificate,
+    Floor,
+    GroupResult,
+    group_findings,
+)
 from edgeagent.safeguards.lease import Lease
 from edgeagent.safeguards.profile import StrictModel
 from edgeagent.safeguards.watchlist import Manifest, needs_approval
@@ -123,21 +132,32 @@ def _manifest(body: Manifest, now: datetime) -> Lines:
 
 
 def _certificate(body: Certificate, now: datetime) -> Lines:
-    floors = [
-        (
-            f"lists up to {floor.entries}",
-            f"threshold at least {floor.threshold:g} (false alert in about 1 of {1 / floor.fpir:,.0f} faces)",
-        )
-        for floor in body.floors
-    ]
-    groups = ", ".join(body.groups_tested) or "NONE: not for live use"
     return [
         ("model pack", _digest(body.model_pack_sha256)),
         ("issued", moment(body.issued_at, now)),
-        *floors,
-        ("groups tested", groups),
+        ("expires", moment(body.expires_at, now)),
+        *((f"lists up to {floor.entries}", _floor(floor, body.confidence)) for floor in body.floors),
+        ("longer lists", "not covered"),
+        ("measured on", f"{body.dataset}; {body.people:,} people"),
+        ("measured with", f"{body.runtime}, on {body.machine}"),
+        *(("groups", finding) for finding in group_findings(body)),
+        *((f"group {group.label}", _group(group, body.confidence)) for group in body.groups_tested),
         ("report", _digest(body.report_sha256)),
     ]
+
+
+def _floor(floor: Floor, confidence: float) -> str:
+    found = "" if floor.tpir is None else f"; found: {floor.tpir:.1%} of {floor.sought:,} who were listed"
+    return (
+        f"threshold at least {floor.threshold:g}: a false alert for at most {floor.fpir * 100:.3g} % of "
+        f"those not listed ({floor.falsely_matched:,} of {floor.people:,}, {confidence:.0%} interval){found}"
+    )
+
+
+def _group(group: GroupResult, confidence: float) -> str:
+    most = clopper_pearson(group.falsely_matched, group.people, confidence).high
+    found = "" if group.tpir is None else f"; {group.tpir:.1%} of those listed were found"
+    return f"{group.falsely_matched:,} of {group.people:,} people falsely matched: at most {most:.2%}{found}"
 
 
 def _revocation(body: Revocation, now: datetime) -> Lines:
@@ -208,7 +228,67 @@ def _state(body: UnitState, now: datetime) -> Lines:
             f"{alerts.made} made, {alerts.pending} pending, {alerts.received} received, "
             f"{alerts.expired} expired, {alerts.displaced} displaced, {alerts.discarded} discarded",
         ),
+        ("false alert rate", "no deployment" if body.rate is None else _rate(body.rate)),
+        ("audit log", f"line {body.audit_sequence}, {_digest(body.audit_sha256)}"),
         ("asks for a lease", f"yes, challenge {body.challenge}" if body.challenge else "no"),
+    ]
+
+
+def _rate(rate: Rate) -> str:
+    """How the guard of the false alert rate stands (R17)."""
+    return (
+        f"{'SUSPENDED; ' if rate.suspended else ''}{rate.false_alerts} false or overdue of {rate.alerts} "
+        f"alerts, {rate.awaiting} awaiting a verdict, {rate.passed} people passed; surely above "
+        f"{rate.bound:.2g}, limit {rate.limit:g}"
+    )
+
+
+def _decision(body: Decision, now: datetime) -> Lines:
+    return [
+        ("kind", "live" if body.kind is Kind.LIVE else "a TEST on a bench"),
+        ("alert", f"{body.alert} of {body.unit}, deployment {body.deployment}"),
+        ("operator decided", body.choice),
+        ("about a test subject", "yes" if body.test_subject else "no"),
+        ("alert made", moment(body.made_at, now)),
+        ("decided", moment(body.decided_at, now)),
+    ]
+
+
+def _verdict(body: Verdict, now: datetime) -> Lines:
+    return [
+        ("finding", _words(body.finding)),
+        ("outcome", _words(body.outcome)),
+        ("concluded", moment(body.concluded_at, now)),
+        ("operator's decision", "signed, inside; verify it by itself to read it"),
+    ]
+
+
+def _review(body: RateReview, now: datetime) -> Lines:
+    return [
+        ("unit", body.unit),
+        ("deployment", body.deployment),
+        ("covers", f"the first {body.alerts} alerts"),
+        ("signed at", moment(body.reviewed_at, now)),
+        ("reason", body.reason),
+    ]
+
+
+def _checkpoint(body: Checkpoint, now: datetime) -> Lines:
+    return [
+        ("unit", f"{body.unit}, start {body.boot}"),
+        ("at", moment(body.at, now) + ("" if body.clock_trusted else ", by a clock that nobody vouched for")),
+        ("vouches for", f"its audit log up to line {body.sequence}, {_digest(body.sha256)}"),
+        ("checkpoint before", _digest(body.previous) if body.previous.strip("0") else "none"),
+    ]
+
+
+def _deployment_return(body: DeploymentReturn, now: datetime) -> Lines:
+    hours = "as the leases say" if body.officer_hours is None else f"{body.officer_hours:g} h"
+    return [
+        ("deployment", body.deployment),
+        ("signed at", moment(body.issued_at, now)),
+        ("test subjects", f"{body.subjects} walked past, {body.passes} times in all"),
+        ("officer hours", hours),
     ]
 
 
@@ -235,6 +315,13 @@ def _trust_store(body: TrustStoreContent, now: datetime) -> Lines:
             f"threshold at least {limits.threshold_min:g}, below {limits.threshold_usual:g} if approved",
         ),
         ("independent approval", "required" if limits.independent_approval else "not required"),
+        (
+            "false alerts",
+            f"matching stops above {limits.false_alert_limit:g} of people who passed at "
+            f"{limits.false_alert_confidence:.2%} confidence, above {limits.false_alerts_most} in all, "
+            f"or above {limits.overdue_alerts_most} without a verdict in time; "
+            f"an alert without a verdict after {span(limits.verdict_within_s)} counts as false",
+        ),
     ]
     for key in body.keys:
         state = "REVOKED" if key.revoked else f"until {moment(key.not_after, now)}"
@@ -253,6 +340,11 @@ _DESCRIPTIONS: tuple[tuple[type[StrictModel], Callable[[Any, datetime], Lines]],
     (Receipt, _receipt),
     (Alert, _alert),
     (UnitState, _state),
+    (Decision, _decision),
+    (Verdict, _verdict),
+    (RateReview, _review),
+    (Checkpoint, _checkpoint),
     (DeploymentKey, _deployment_key),
+    (DeploymentReturn, _deployment_return),
     (TrustStoreContent, _trust_store),
 )

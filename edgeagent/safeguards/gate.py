@@ -4,12 +4,13 @@ The state is not stored but *derived* from facts by `resolve`, and the actions a
 state by `actions_between`; an event can only add or remove facts. So there is no transition to forget:
 
     LOCKED   no authority in force, a rule broken, or a clock that nobody vouches for
-    STANDBY  authority in force, no officers on the ground: camera device closed
+    STANDBY  authority in force, but no officers on the ground, or too many false alerts: camera device closed
     LIVE     authority in force *and* lease held: camera open
     CLOSED   deployment over or revoked: keys destroyed; nothing leads out of it
 
 Protects against: capture without authority, before or after it, without officers, after a revocation, under
-a clock that was set by hand. Does not protect against: somebody who replaces this program.
+a clock that was set by hand, while too many alerts are false. Does not protect against: somebody who replaces
+this program.
 """
 
 from __future__ import annotations
@@ -89,11 +90,33 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchingSuspended:
+    """False alerts are too frequent; no restart, lease or authority undoes it (R17)."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingReviewed:
+    """A signed review of the suspension was accepted (R17)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
 
-Event = AuthorityAccepted | LeaseAccepted | ClockConfirmed | ClockContradicted | RuleBroken | Revoked | Tick
+Event = (
+    AuthorityAccepted
+    | LeaseAccepted
+    | ClockConfirmed
+    | ClockContradicted
+    | RuleBroken
+    | Revoked
+    | MatchingSuspended
+    | MatchingReviewed
+    | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,7 @@ class Gate:
     """The facts and the state that follows from them. Start with `Gate.locked(now)`.
 
     Attributes:
+        suspended: why matching is, until a signed review (R17).
         ended: why the deployment is over, once it is.
         clock_confirmed: the control room's signed time vouched for the wall clock, and no step since.
         end_ns: the authority's end on the monotonic clock, fixed at the first trusted look at the wall clock,
@@ -114,6 +138,7 @@ class Gate:
     end_ns: int | None = None
     lease: HeldLease | None = None
     broken: Why | None = None
+    suspended: Why | None = None
     ended: Why | None = None
     clock_confirmed: bool = False
 
@@ -169,6 +194,10 @@ def _take(gate: Gate, event: Event) -> Gate:
             return replace(gate, broken=gate.broken or why)
         case Revoked(why):
             return replace(gate, ended=gate.ended or why)
+        case MatchingSuspended(why):
+            return replace(gate, suspended=gate.suspended or why)
+        case MatchingReviewed():
+            return replace(gate, suspended=None)
         case _:
             return gate
 
@@ -188,6 +217,8 @@ def resolve(facts: Gate, now: Instant) -> tuple[State, Why]:
         return State.LOCKED, Why("R16", "nobody vouches for the clock")
     if now.wall < grant.start:
         return State.LOCKED, Why("R12", "the authority has not started")
+    if facts.suspended is not None:
+        return State.STANDBY, facts.suspended
     if lease is None or now.monotonic_ns >= lease.until_ns:
         return State.STANDBY, Why("R16", "no lease: no officers on the ground")
     if lease.until_ns > now.monotonic_ns + int(grant.lease_max_s * SECOND):

@@ -37,6 +37,11 @@ class Profile(StrictModel):
         threshold_usual: a live authority below it needs an independent signature in any case (R19).
         alert_ttl_max_s: longest time for which an alert may wait to be delivered.
         independent_approval: whether an authority needs an independent signature (R27).
+        false_alert_limit: false alerts over people who passed that may not be exceeded (R17).
+        false_alert_confidence: how sure it must be, one-sided, that the limit is exceeded (R17).
+        false_alerts_most: more false alerts in one deployment suspend it, whoever passed (R17).
+        overdue_alerts_most: more alerts without a verdict in time suspend it too (R17, R29).
+        verdict_within_s: an alert without a verdict for so long counts as false (R17, R29).
     """
 
     name: Annotated[str, Field(min_length=3, max_length=80)]
@@ -52,3 +57,8 @@ class Profile(StrictModel):
     threshold_usual: Annotated[float, Field(ge=0.3, le=0.99)]
     alert_ttl_max_s: Annotated[float, Field(ge=1, le=600)]
     independent_approval: bool
+    false_alert_limit: Annotated[float, Field(gt=0, le=0.001)]
+    false_alert_confidence: Annotated[float, Field(ge=0.9, le=0.9999)]
+    false_alerts_most: Annotated[int, Field(ge=1, le=1000)]
+    overdue_alerts_most: Annotated[int, Field(ge=0, le=100)]
+    verdict_within_s: Annotated[float, Field(gt=0, le=14_400)]
