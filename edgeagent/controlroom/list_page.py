@@ -11,11 +11,13 @@ from statistics import median_low
 
 from edgeagent.controlroom.enrolment_csv import Row
 from edgeagent.controlroom.workshop import Refusal
+from edgeagent.documents.words import plain
 from edgeagent.safeguards.categories import APPROVAL_NEEDED, Category
-from edgeagent.safeguards.certificate import Certificate
+from edgeagent.safeguards.certificate import Certificate, group_findings
 from edgeagent.safeguards.watchlist import expected_false_alerts, under_18
 
 PASSERS_BY = 10_000
+NOTHING_OF_GROUPS = "unknown: no evaluation certificate was given"
 STYLE = """
 body{font:16px/1.45 system-ui,sans-serif;color:#111;background:#fff}
 body{max-width:50rem;margin:2rem auto;padding:0 1rem}
@@ -35,27 +37,40 @@ class FalseAlerts:
     Attributes:
         most: the bound; None if unknown.
         text: the same in words, with what it rests on.
+        groups: what the certificate says of groups of people (R28).
     """
 
     most: float | None
     text: str
+    groups: str = NOTHING_OF_GROUPS
 
 
 def false_alerts(certificate: Certificate | None, threshold: float | None, entries: int) -> FalseAlerts:
     """The expected false alerts; never a made-up figure (R9)."""
     if certificate is None:
         return FalseAlerts(None, "unknown: no evaluation certificate was given")
+    groups = "; ".join(plain(finding) for finding in group_findings(certificate))
     if threshold is None:
-        return FalseAlerts(None, "unknown: no threshold was given")
+        return FalseAlerts(None, "unknown: no threshold was given", groups)
     most = expected_false_alerts(certificate, entries=entries, threshold=threshold, passers_by=PASSERS_BY)
     if most is None:
-        return FalseAlerts(
-            None, f"unknown: the certificate covers no list of {entries} entries at threshold {threshold:g}"
-        )
-    said = f"at most {most:.3g} for each {PASSERS_BY:,} people who pass and are not on the list"
+        covers = f"the certificate covers no list of {entries} entries at threshold {threshold:g}"
+        return FalseAlerts(None, f"unknown: {covers}", groups)
     return FalseAlerts(
-        most, f"{said}, at threshold {threshold:g}; by the certificate of {certificate.issued_at:%Y-%m-%d}"
+        most, f"{_at_most(most)}, at threshold {threshold:g}; {_rests_on(certificate)}", groups
     )
+
+
+def _at_most(most: float) -> str:
+    return f"at most {most:.3g} for each {PASSERS_BY:,} people who pass and are not on the list"
+
+
+def _rests_on(certificate: Certificate) -> str:
+    """What the figure is worth: of few people, or of others, it promises less than it seems."""
+    said = (
+        f"by the certificate of {certificate.issued_at:%Y-%m-%d}, measured on {certificate.people:,} people"
+    )
+    return f"{said} ({plain(certificate.dataset)}), not on those who will pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,7 @@ def _figures(about: About, rows: list[Row], test: int, expected: FalseAlerts) ->
         "Entries": f"{len(rows)} of at most {about.cap} (profile {about.profile})",
         "People": f"{len({row.person for row in rows})}; entries of consenting test subjects: {test}",
         "Expected false alerts": expected.text,
+        "Groups of people": expected.groups,
         "Oldest image": _age(days[0], about.today),
         "Median image": _age(median_low(days), about.today),
         "Under 18": str(len(_young(about, rows))),

@@ -1,0 +1,156 @@
+"""Destroying an alert key, and the desk's log of it (R3, R25).
+
+The order survives a kill at any point: the file is renamed, so that no program takes it for a key; it is
+overwritten; that is logged; it is removed. Whoever runs next finishes what was begun, so at worst an erasure
+is logged twice, and never is one logged that did not happen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from edgeagent.audit.chain import LINE_LIMIT, NO_HASH, decode, digest, encode
+from edgeagent.audit.events import Entry, Erased
+from edgeagent.errors import AuditError
+from edgeagent.safeguards.instant import Instant
+from edgeagent.system.files import destroy, sync_folder
+
+_BEGUN = re.compile(r"\..+\.erasing\.([A-Za-z0-9][A-Za-z0-9._-]{2,63})")
+_BEGIN = b'{"unit":'
+"""Of every line; what begins otherwise is no half-written line of this log, and is not cut off."""
+What = Literal["alert_key", "received_alerts"]
+
+
+class ErasureLog:
+    """The desk's log of erasures: lines as in a unit's log, each with the hash of the one before.
+
+    It is not signed, since a desk's key signs no checkpoints: it shows alterations to whoever kept the hash
+    of a line, and proves nothing against somebody who writes the whole file anew.
+    """
+
+    def __init__(self, path: Path, desk: str) -> None:
+        """Open it, made if need be, and check it; nobody else may write meanwhile.
+
+        Raises:
+            AuditError: R25, it was altered.
+            OSError: it cannot be used.
+        """
+        self._path = path
+        self._desk = desk
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._sequence, self._before = self._check()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def _check(self) -> tuple[int, str]:
+        sequence, before, size = 0, NO_HASH, 0
+        with self._path.open("rb") as file:
+            while line := file.readline(LINE_LIMIT + 1):
+                if not line.endswith(b"\n") and line[: len(_BEGIN)] == _BEGIN[: len(line)]:
+                    os.ftruncate(self._descriptor, size)  # half written when the power went
+                    break
+                entry = self._line(line, sequence)
+                if (entry.sequence, entry.before) != (sequence + 1, before):
+                    raise self._altered(sequence + 1, "does not follow the line before")
+                sequence, before, size = sequence + 1, digest(line), size + len(line)
+        return sequence, before
+
+    def _line(self, line: bytes, sequence: int) -> Entry:
+        try:
+            return decode(line)
+        except AuditError as fault:
+            raise self._altered(sequence + 1, fault.what) from fault
+
+    def _altered(self, line: int, what: str) -> AuditError:
+        return AuditError(
+            f"line {line} {what}",
+            where=str(self._path),
+            next_step="move it away for inspection; nothing is erased without a log",
+            rule="R25",
+        )
+
+    def write(self, what: What, deployment: str, now: Instant) -> None:
+        """Add one erasure, durable on return.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        line = encode(
+            Entry(
+                unit=self._desk,
+                sequence=self._sequence + 1,
+                at=now.wall,
+                clock_trusted=now.synchronised,
+                monotonic_ns=now.monotonic_ns,
+                before=self._before,
+                body=Erased(what=what, deployment=deployment, why="R3"),
+            )
+        )
+        os.write(self._descriptor, line)
+        os.fsync(self._descriptor)
+        sync_folder(self._path.parent)
+        self._sequence, self._before = self._sequence + 1, digest(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Erases and logs; `step` is called after each durable step, so that a test can stop there."""
+
+    log: ErasureLog
+    step: Callable[[str], None] = lambda _: None
+
+    def key(self, path: Path, deployment: str, now: Instant) -> None:
+        """Destroy one file with a private alert key; one that is gone meanwhile is another's work.
+
+        Raises:
+            OSError: it cannot be overwritten or removed.
+        """
+        begun = path.with_name(f".{path.name}.erasing.{deployment}")
+        try:
+            path.rename(begun)
+        except FileNotFoundError:
+            return
+        sync_folder(path.parent)
+        self.step("renamed")
+        self._finish(begun, deployment, now)
+
+    def _finish(self, begun: Path, deployment: str, now: Instant) -> None:
+        with begun.open("r+b") as file:
+            file.write(bytes(begun.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        self.step("overwritten")
+        self.log.write("alert_key", deployment, now)
+        self.step("logged")
+        destroy(begun)
+
+    def finish_begun(self, folders: Iterable[Path], now: Instant) -> list[str]:
+        """Finish what an earlier run began; the deployments concerned."""
+        found = list(begun_in(folders))
+        for path, deployment in found:
+            self._finish(path, deployment, now)
+        return [deployment for _, deployment in found]
+
+
+def begun_in(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Files whose erasure was begun and not finished, and their deployments."""
+    for folder in folders:
+        for path in sorted(folder.rglob(".*.erasing.*")):
+            match = _BEGUN.fullmatch(path.name)
+            if match and path.is_file() and not path.is_symlink():
+                yield path, match[1]
