@@ -64,6 +64,7 @@ def test_keys_are_for_their_owner_only_and_no_drafts_remain(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "ca.crt",
         "ca.key",
+        "issued",
         "unit-a.crt",
         "unit-a.key",
     ]
@@ -72,7 +73,7 @@ def test_keys_are_for_their_owner_only_and_no_drafts_remain(tmp_path: Path) -> N
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     authority = make_authority(tmp_path, "test-authority", now=NOW)
     unit = issue(tmp_path, "unit-a", server=False, hosts=(), days=30, now=NOW)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     with pytest.raises(KeyFileError, match="not overwritten"):
         make_authority(tmp_path, "test-authority", now=NOW)
     unit.cert.unlink()

@@ -10,14 +10,8 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from edgeagent.cli.options import (
-    FILE,
-    FOLDER,
-    config_option,
-    identity_with_role,
-    json_option,
-    out_option,
-)
+from edgeagent.cli.ca import ca
+from edgeagent.cli.options import FILE, config_option, identity_with_role, out_option
 from edgeagent.config import load_config
 from edgeagent.documents.deployment_key import key_file, load_key, new_key, save_key, sign_key
 from edgeagent.documents.jws import sign_general
@@ -27,7 +21,6 @@ from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.trust import TYP, TrustedKey, TrustStoreContent, trusted
 from edgeagent.errors import ConfigError, SafeguardError
 from edgeagent.safeguards.profile import Profile
-from edgeagent.system.certificates import issue, make_authority
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 
@@ -38,6 +31,9 @@ DAYS = click.IntRange(1, 3650)
 @click.group()
 def keys() -> None:
     """Make keys, say whose count (the trust store), and make TLS certificates."""
+
+
+keys.add_command(ca)
 
 
 @keys.command()
@@ -132,25 +128,3 @@ def read_profile(file: Path) -> Profile:
         fault = cause.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"])
         raise ConfigError(str(fault["msg"]), where=f"{file}: {key}", next_step="correct the value") from None
-
-
-@keys.command()
-@click.option("--folder", required=True, type=FOLDER, help="Where the certificates are kept.")
-@click.option("--broker", "hosts", multiple=True, help="Host name or address of the broker; repeat for each.")
-@click.option("--client", "clients", multiple=True, help="Unit or control room to make a certificate for.")
-@click.option(
-    "--days", default=365, show_default=True, type=DAYS, help="How long the certificates are valid."
-)
-@json_option
-def ca(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...], days: int, as_json: bool) -> None:
-    """Make a certificate authority (once), the broker's certificate and clients' certificates."""
-    folder.mkdir(parents=True, exist_ok=True)
-    now = SystemClock().now().wall
-    made = []
-    if not (folder / "ca.crt").exists():
-        made.append(make_authority(folder, "edgeagent", now=now))
-    if hosts:
-        made.append(issue(folder, "broker", server=True, hosts=hosts, days=days, now=now))
-    made += [issue(folder, name, server=False, hosts=(), days=days, now=now) for name in clients]
-    files = [str(certificate.cert) for certificate in made]
-    click.echo(json.dumps({"made": files}) if as_json else "\n".join(files))

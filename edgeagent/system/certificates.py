@@ -1,30 +1,48 @@
-"""A small certificate authority for the broker's TLS: for the demo, the tests and `edgeagent keys ca`.
+"""Certificates of a small authority for the broker's TLS: for the demo, the tests and `edgeagent keys ca`.
 
-Keys are EC P-256: OpenSSL, Mosquitto, Python and every hardware key store take it, which is not yet true
-of Ed25519. A certificate's common name is the identity by which the broker's access list decides, so it is
-held to an alphabet without wildcards.
+Keys are EC P-256: OpenSSL, Mosquitto, RabbitMQ, Python and every hardware key store take it, which is not
+yet true of Ed25519. A certificate's common name is the identity by which the broker's access list decides,
+so it is held to an alphabet without wildcards; a client's has no dot either, since RabbitMQ compares it
+inside a regular expression.
+
+Every certificate is also kept in `issued/`, named by its serial number: that is the register from which
+`edgeagent.system.revocation` renews and revokes.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgeagent.errors import KeyFileError
+from edgeagent.system.files import write_atomic
+from edgeagent.system.pem import (
+    load_certificate,
+    load_key,
+    pem,
+    refuse_existing,
+    unreadable,
+    write_key,
+    write_new,
+)
 
 AUTHORITY_DAYS = 3650
+WARNING_DAYS = 30
+"""From so many days before its end, a certificate is spoken of: time enough to visit every unit."""
+ISSUED = "issued"
 _CLOCK_TOLERANCE = timedelta(hours=1)
 _COMMON_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_RESERVED = frozenset({"ca"})
+_CLIENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -36,50 +54,147 @@ class Certificate:
     authority: Path
 
 
-def make_authority(folder: Path, name: str, *, now: datetime) -> Certificate:
+def make_authority(folder: Path, name: str, *, now: datetime, passphrase: bytes | None = None) -> Certificate:
     """Make `ca.crt` and `ca.key` in `folder`, self-signed, valid for ten years.
 
+    `passphrase` encrypts the key; only an authority that lives as long as a demo or a test does without.
     Raises `KeyFileError` when either exists or cannot be written.
     """
-    _check_name(name)
+    _check_name(name, _COMMON_NAME)
     target = Certificate(cert=folder / "ca.crt", key=folder / "ca.key", authority=folder / "ca.crt")
-    _refuse_existing(target)
+    refuse_existing(target.cert, target.key)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(name)
     builder = _builder(subject, subject, key.public_key(), now, AUTHORITY_DAYS)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(authority=True), critical=True)
-    _write_pair(target, builder.sign(key, hashes.SHA256()), key)
+    write_key(target.key, key, passphrase)  # first: a certificate without its key would look finished
+    write_new(target.cert, pem(builder.sign(key, hashes.SHA256())), 0o644)
     return target
 
 
 def issue(
-    folder: Path, common_name: str, *, server: bool, hosts: tuple[str, ...], days: int, now: datetime
+    folder: Path,
+    common_name: str,
+    *,
+    server: bool,
+    hosts: tuple[str, ...],
+    days: int,
+    now: datetime,
+    passphrase: bytes | None = None,
 ) -> Certificate:
     """Make `<common_name>.crt` and `.key` in `folder`, signed by the authority that lies there.
 
     `server`: for the broker, valid for `hosts` (names or IP addresses); otherwise for a client, whose
-    identity is `common_name`. Raises `KeyFileError` when a file exists, is missing or cannot be written.
+    identity is `common_name`. Raises `KeyFileError` when a file exists, is missing or cannot be written,
+    or when the certificate would outlive the authority.
     """
-    _check_name(common_name)
-    if server != bool(hosts):
-        raise ValueError("a server certificate needs hosts, a client certificate has none")
-    target = Certificate(
-        cert=folder / f"{common_name}.crt", key=folder / f"{common_name}.key", authority=folder / "ca.crt"
-    )
-    _refuse_existing(target)
-    signer, signer_key = _load_certificate(folder / "ca.crt"), _load_key(folder / "ca.key")
+    _check_leaf(common_name, server, hosts)
+    target = _target(folder, common_name)
+    refuse_existing(target.cert, target.key)
+    signer = load_signer(folder, passphrase)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_subject(common_name), signer.subject, key.public_key(), now, days)
-    for extension, critical in _leaf_extensions(signer_key, server, hosts):
-        builder = builder.add_extension(extension, critical=critical)
-    _write_pair(target, builder.sign(signer_key, hashes.SHA256()), key)
+    certificate = signer.leaf(common_name, key.public_key(), server, hosts, days, now)
+    write_key(target.key, key, None)
+    _keep(folder, certificate)
+    write_new(target.cert, pem(certificate), 0o644)
     return target
+
+
+def issue_for_request(
+    folder: Path, common_name: str, request: bytes, *, days: int, now: datetime, passphrase: bytes | None
+) -> Path:
+    """Make a client's `<common_name>.crt` for the key of a PEM certificate request; the key stays there.
+
+    Nothing but the key is taken from the request, not even its name. Raises `KeyFileError` as `issue` does,
+    and when the request is not one, is not signed by its own key, or its key is not EC P-256.
+    """
+    _check_leaf(common_name, server=False, hosts=())
+    target = _target(folder, common_name)
+    refuse_existing(target.cert, target.key)
+    certificate = load_signer(folder, passphrase).leaf(
+        common_name, _key_of_request(request), server=False, hosts=(), days=days, now=now
+    )
+    _keep(folder, certificate)
+    write_new(target.cert, pem(certificate), 0o644)
+    return target.cert
 
 
 def expires_in_days(path: Path, *, now: datetime) -> float:
     """Days until the certificate in `path` expires, negative when it has; `KeyFileError` if unreadable."""
-    return (_load_certificate(path).not_valid_after_utc - now) / timedelta(days=1)
+    return (load_certificate(path).not_valid_after_utc - now) / timedelta(days=1)
+
+
+def certificate_warning(certificate: x509.Certificate, now: datetime) -> str:
+    """What to tell people about a certificate's end; empty while there is time enough. Pure."""
+    name, end = common_name_of(certificate), certificate.not_valid_after_utc
+    days = (end - now) / timedelta(days=1)
+    if days > WARNING_DAYS:
+        return ""
+    if days <= 0:
+        return f"the TLS certificate of {name} expired on {end:%Y-%m-%d}; renew it at the desk now"
+    return (
+        f"the TLS certificate of {name} expires on {end:%Y-%m-%d}, in {days:.0f} days; renew it at the desk"
+    )
+
+
+@dataclass(frozen=True)
+class Signer:
+    """An authority that can sign: its certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    def leaf(
+        self,
+        common_name: str,
+        key: ec.EllipticCurvePublicKey,
+        server: bool,
+        hosts: tuple[str, ...],
+        days: int,
+        now: datetime,
+    ) -> x509.Certificate:
+        """A signed certificate; `KeyFileError` when it would outlive the authority."""
+        end = self.certificate.not_valid_after_utc
+        if now + timedelta(days=days) > end:
+            raise KeyFileError(
+                f"would be valid for longer than its authority, which ends on {end:%Y-%m-%d}",
+                where=common_name,
+                next_step="Ask for fewer days, or make a new authority.",
+            )
+        builder = _builder(_subject(common_name), self.certificate.subject, key, now, days)
+        for extension, critical in _leaf_extensions(self.key, server, hosts):
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def load_signer(folder: Path, passphrase: bytes | None) -> Signer:
+    """The authority in `folder`; `KeyFileError` when it is missing, damaged, or the passphrase is wrong."""
+    signer = Signer(load_certificate(folder / "ca.crt"), load_key(folder / "ca.key", passphrase))
+    if signer.key.public_key() != signer.certificate.public_key():
+        raise KeyFileError(
+            "does not belong to ca.crt", where=str(folder / "ca.key"), next_step="Find the right pair."
+        )
+    return signer
+
+
+def common_name_of(certificate: x509.Certificate) -> str:
+    """The identity that a certificate speaks for; `KeyFileError` when it has none, or several."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise KeyFileError("has no single common name", where="certificate", next_step="Make it anew.")
+    return str(names[0].value)
+
+
+def replace_certificate(folder: Path, certificate: x509.Certificate) -> Path:
+    """Keep it in the register, then put it in place of the one of the same name, all or nothing."""
+    _keep(folder, certificate)
+    path = _target(folder, common_name_of(certificate)).cert
+    try:
+        write_atomic(path, pem(certificate))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return path
 
 
 def _subject(name: str) -> x509.Name:
@@ -133,77 +248,43 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _check_name(name: str) -> None:
-    if _COMMON_NAME.fullmatch(name) is None:
+def _check_leaf(common_name: str, server: bool, hosts: tuple[str, ...]) -> None:
+    _check_name(common_name, _COMMON_NAME if server else _CLIENT_NAME)
+    if server != bool(hosts):
+        raise ValueError("a server certificate needs hosts, a client certificate has none")
+
+
+def _check_name(name: str, allowed: re.Pattern[str]) -> None:
+    if allowed.fullmatch(name) is None or name in _RESERVED:
         raise KeyFileError(
             f"{name[:80]!r} cannot be the common name of a certificate",
-            next_step="Use 1 to 63 lower-case letters, digits, dots and hyphens.",
+            next_step="Use 1 to 63 lower-case letters, digits and hyphens; dots for a broker only; not 'ca'.",
         )
 
 
-def _refuse_existing(target: Certificate) -> None:
-    for path in (target.cert, target.key):
-        if path.exists() or path.is_symlink():
-            raise KeyFileError(
-                "exists already and is not overwritten",
-                where=str(path),
-                next_step="Choose another folder or name, or remove the file if nothing uses it any more.",
-            )
+def _target(folder: Path, name: str) -> Certificate:
+    return Certificate(cert=folder / f"{name}.crt", key=folder / f"{name}.key", authority=folder / "ca.crt")
 
 
-def _write_pair(target: Certificate, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    # The key first: a certificate without its key would look finished.
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    _write_new(target.key, private, 0o600)
-    _write_new(target.cert, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that appears whole, durable and only if the name is free."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _key_of_request(request: bytes) -> ec.EllipticCurvePublicKey:
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, this fails if somebody took the name meanwhile
-        finally:
-            draft.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _load_certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise KeyFileError("is not an elliptic-curve key", where=str(path), next_step="Make a new authority.")
+        parsed = x509.load_pem_x509_csr(request)
+        key = parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise unreadable(Path("certificate request"), ValueError()) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != ec.SECP256R1.name:
+        raise KeyFileError(
+            "is not for an EC P-256 key", where="certificate request", next_step="Make the key anew."
+        )
+    if not parsed.is_signature_valid:
+        raise KeyFileError(
+            "is not signed by its own key", where="certificate request", next_step="Make the request anew."
+        )
     return key
 
 
-def _unreadable(path: Path, error: Exception) -> KeyFileError:
-    # The text of a parser's error could quote the file, and the file may be a private key.
-    reason = error.strerror if isinstance(error, OSError) else "not a valid PEM file of its kind"
-    return KeyFileError(
-        f"cannot be read or written ({reason})",
-        where=str(path),
-        next_step="Check the path, its owner and mode, and that it holds what its name says.",
-    )
+def _keep(folder: Path, certificate: x509.Certificate) -> None:
+    """Into the register before anybody gets it: what is not there could not be revoked."""
+    register = folder / ISSUED
+    register.mkdir(mode=0o755, exist_ok=True)
+    write_new(register / f"{certificate.serial_number:040x}.crt", pem(certificate), 0o644)
