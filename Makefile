@@ -7,7 +7,7 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test rules lint bench bench-watchlist models schemas tampering fuzz run deploy image clean
+.PHONY: help demo test prove-deletion rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run deploy image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room,
 test: $(VENV)/ready-dev tools ## run all tests (installs Mosquitto by apt when root)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)
+	@$(BIN)/python -m tests.prove_deletion
+
 rules: $(VENV)/ready-dev tools ## table of safeguards: rule, its tests, their result
 	@$(BIN)/python -m tests.rules.table
 
@@ -27,11 +30,20 @@ lint: $(VENV)/ready-dev ## ruff and mypy --strict
 models: .venv-models/ready ## rebuild the int8 model pack from pinned packages, byte for byte
 	.venv-models/bin/python deploy/models/build.py --out edgeagent/models
 
+bench-models: .venv-models/ready ## speed of each network here, in OpenCV and in ONNX Runtime; draws build/bench-models.png
+	.venv-models/bin/python tests/bench_models.py
+
+demo-report: $(VENV)/ready-demo ## measure the installed model pack on the demo's stand-ins, for its certificate
+	$(BIN)/python -m edgeagent.demo.bench_report edgeagent/demo/assets/bench-report.json
+
 schemas: $(VENV)/ready-demo ## rebuild docs/schemas and the table of signers from the program
 	$(BIN)/python -m edgeagent.documents.schemas docs
 
 tampering: $(VENV)/ready-dev ## try every tampering with every field of every document
 	@$(BIN)/python -m tests.tampering
+
+alert-rate: $(VENV)/ready-dev ## simulate the guard of the false alert rate: table and picture in build/alert-rate
+	@$(BIN)/python -m tests.alert_rate_simulation --out build/alert-rate
 
 SECONDS ?= 60
 fuzz: .venv-fuzz/ready ## fuzz every parser of untrusted input for SECONDS=60
@@ -41,6 +53,15 @@ fuzz: .venv-fuzz/ready ## fuzz every parser of untrusted input for SECONDS=60
 
 run: $(VENV)/ready-demo ## run the unit's daemon with CONFIG=path/to/edgeagent.toml
 	$(BIN)/edgeagent run --config $(CONFIG)
+
+broker-mosquitto: $(VENV)/ready-demo tools ## try Mosquitto as in production on loopback, until Ctrl-C
+	@$(BIN)/python deploy/broker/try_mosquitto.py
+
+broker-rabbitmq: $(VENV)/ready-demo rabbitmq ## try three RabbitMQ nodes as in production on loopback, until Ctrl-C
+	@$(BIN)/python deploy/broker/try_rabbitmq.py
+
+broker-table: $(VENV)/ready-dev tools rabbitmq ## attack both brokers; table of who refuses what
+	@$(BIN)/python -m tests.broker_table
 
 bench-watchlist: $(VENV)/ready-dev ## build a list of ENTRIES=10000 rows; print time, memory and size
 	$(BIN)/python -m tests.bench_watchlist $(or $(ENTRIES),10000)
@@ -85,7 +106,10 @@ $(VENV)/bin/python:
 	@echo "setting up $(VENV) (once, about a minute)"
 	@deploy/setup/venv $(PYTHON) $(VENV)
 
-.PHONY: tools
+.PHONY: tools rabbitmq broker-mosquitto broker-rabbitmq broker-table
+rabbitmq:
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || $(MAKE) --no-print-directory apt-rabbitmq-server
+
 tools:
 	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || $(MAKE) --no-print-directory apt-mosquitto
 

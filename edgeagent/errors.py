@@ -67,5 +67,9 @@ class OutboxError(EdgeAgentError):
     """The outbox cannot be opened or written."""
 
 
+class AuditError(EdgeAgentError):
+    """The audit log cannot be written, or a line of it cannot stand where it stands."""
+
+
 class ClockError(EdgeAgentError):
     """The wall clock is unsynchronised or was stepped."""

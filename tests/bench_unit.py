@@ -60,7 +60,6 @@ from edgeagent.documents.watchlist_file import pack as pack_watchlist
 from edgeagent.errors import BrokerError, DocumentError
 from edgeagent.safeguards.authority import Authority, Kind
 from edgeagent.safeguards.categories import Category, ImageBasis, UseCase
-from edgeagent.safeguards.certificate import Certificate, Floor
 from edgeagent.safeguards.profile import Profile
 from edgeagent.safeguards.watchlist import Entry, Terms
 from edgeagent.system.clock import SystemClock
@@ -259,15 +258,16 @@ class Office:
         }
         return Authority(**(said | changes))
 
-    def certificate(self) -> bytes:
-        said = Certificate(
-            model_pack_sha256=model_pack().sha256,
-            issued_at=datetime.now(UTC),
-            report_sha256="cd" * 32,
-            floors=(Floor(entries=100, threshold=0.45, fpir=1e-3),),
-            groups_tested=("group a", "group b"),
-        )
-        return sign(CERTIFICATE, said, self[Role.EVALUATOR])
+    def certificate(self, **changes: Any) -> bytes:
+        now = datetime.now(UTC)
+        usual: dict[str, Any] = {
+            "model_pack_sha256": model_pack().sha256,
+            "issued_at": now,
+            "expires_at": now + timedelta(days=30),
+            "floors": (desk.floor(100, 0.45),),
+            "groups_threshold": 0.45,
+        }
+        return sign(CERTIFICATE, desk.certificate(**(usual | changes)), self[Role.EVALUATOR])
 
 
 # --- the files of one unit ----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from joserfc.jwk import OKPKey
 from edgeagent.agent.deployment import Unit
 from edgeagent.alerts.alert import Circumstances, Sealed, make_alert
 from edgeagent.alerts.envelope import wrap
+from edgeagent.audit.checkpoint import Checkpoint
 from edgeagent.config import (
     BrokerSection,
     CameraSection,
@@ -40,11 +41,14 @@ from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.messages import (
     AlertCounts,
     CameraState,
+    Decision,
     Faces,
     Presence,
+    Rate,
     Receipt,
     Revocation,
     UnitState,
+    Verdict,
 )
 from edgeagent.documents.table import (
     AUTHORITY,
@@ -63,13 +67,15 @@ from edgeagent.documents.trust import (
     trusted,
 )
 from edgeagent.documents.watchlist_file import pack
+from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority, Grant, Kind
 from edgeagent.safeguards.categories import Category, ImageBasis, UseCase
-from edgeagent.safeguards.certificate import Certificate, Floor
+from edgeagent.safeguards.certificate import Certificate, Difference, Floor, GroupResult
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.safeguards.lease import Lease
 from edgeagent.safeguards.profile import Profile, StrictModel
+from edgeagent.safeguards.verdict import Choice, Finding, Result
 from edgeagent.safeguards.watchlist import Entry, Manifest, SealedKey, Terms
 from edgeagent.vision.types import CHIP_SIZE, Chip
 
@@ -134,6 +140,11 @@ def profile(**changes: Any) -> Profile:
         "threshold_usual": 0.45,
         "alert_ttl_max_s": 120.0,
         "independent_approval": False,
+        "false_alert_limit": 0.001,
+        "false_alert_confidence": 0.995,
+        "false_alerts_most": 50,
+        "overdue_alerts_most": 5,
+        "verdict_within_s": 1800.0,
     }
     return Profile(**(limits | changes))
 
@@ -211,17 +222,48 @@ def manifest(rows: Iterable[Entry] = (), **changes: Any) -> Manifest:
     return Manifest(**(dict(terms(rows)) | sealing | changes))
 
 
+def floor(entries: int, threshold: float, fpir: float = 1e-3, **changes: Any) -> Floor:
+    """A floor with enough people behind it for any FPIR of these tests."""
+    said: dict[str, Any] = {"people": 90_000, "falsely_matched": 0, "tpir": 0.9, "sought": 5000}
+    return Floor(entries=entries, threshold=threshold, fpir=fpir, **(said | changes))
+
+
+def group(label: str, **changes: Any) -> GroupResult:
+    """A group of volunteers with enough people."""
+    said: dict[str, Any] = {"people": 40_000, "falsely_matched": 0, "tpir": 0.9}
+    return GroupResult(label=label, **(said | changes))
+
+
+def difference(**changes: Any) -> Difference:
+    """A difference that chance does not explain."""
+    said: dict[str, Any] = {
+        "rate": "fpir",
+        "groups": ("group a", "group b"),
+        "worst": "group b",
+        "p_value": 0.001,
+    }
+    return Difference(**(said | changes))
+
+
 def certificate(**changes: Any) -> Certificate:
     """What the evaluator signs."""
     said: dict[str, Any] = {
         "model_pack_sha256": PACK_SHA256,
         "issued_at": START - timedelta(days=30),
         "report_sha256": "cd" * 32,
-        "floors": (
-            Floor(entries=100, threshold=0.5, fpir=1e-3),
-            Floor(entries=2000, threshold=0.6, fpir=1e-3),
-        ),
-        "groups_tested": ("group a", "group b"),
+        "expires_at": START + timedelta(days=335),
+        "dataset": "pictures of volunteers, made for a test",
+        "people": 9000,
+        "runtime": "a runtime 1.0",
+        "machine": "x86_64",
+        "confidence": 0.95,
+        "floors": (floor(100, 0.5), floor(2000, 0.6)),
+        "volunteers_attested": True,
+        "groups_tested": (group("group a"), group("group b")),
+        "groups_too_small": (),
+        "groups_threshold": 0.5,
+        "groups_fpir": 0.001,
+        "differences": (),
     }
     return Certificate(**(said | changes))
 
@@ -263,8 +305,79 @@ def state(**changes: Any) -> UnitState:
         "frames": 0,
         "faces": Faces(processed=0, deleted=0, in_live_alerts=0),
         "alerts": counts,
+        "rate": rate(),
+        "audit_sequence": 12,
+        "audit_sha256": "ab" * 32,
     }
     return UnitState(**(said | changes))
+
+
+def rate(**changes: Any) -> Rate:
+    """How the guard of the false alert rate stands."""
+    said: dict[str, Any] = {
+        "passed": 1279,
+        "alerts": 3,
+        "false_alerts": 1,
+        "awaiting": 1,
+        "bound": 0.0001,
+        "limit": 0.001,
+        "suspended": False,
+        "unjudged": ("0" * 32,),
+    }
+    return Rate(**(said | changes))
+
+
+def decision(**changes: Any) -> Decision:
+    """What the operator signs."""
+    said: dict[str, Any] = {
+        "alert": "0" * 32,
+        "kind": Kind.LIVE,
+        "unit": UNIT,
+        "deployment": DEPLOYMENT,
+        "test_subject": False,
+        "choice": Choice.ENGAGE,
+        "made_at": NOW.wall - timedelta(minutes=5),
+        "decided_at": NOW.wall - timedelta(minutes=4),
+    }
+    return Decision(**(said | changes))
+
+
+def verdict(decided: bytes, **changes: Any) -> Verdict:
+    """What the officer signs about an operator's signed decision."""
+    said: dict[str, Any] = {
+        "decision": decided.decode(),
+        "finding": Finding.CONFIRMED_MATCH,
+        "outcome": Result.ARREST,
+        "concluded_at": NOW.wall,
+    }
+    return Verdict(**(said | changes))
+
+
+def review(**changes: Any) -> RateReview:
+    """What the authorising officer signs after looking into a suspension."""
+    said: dict[str, Any] = {
+        "unit": UNIT,
+        "deployment": DEPLOYMENT,
+        "alerts": 3,
+        "reviewed_at": NOW.wall,
+        "reason": "a low sun behind the camera; it was turned and tried with volunteers",
+    }
+    return RateReview(**(said | changes))
+
+
+def checkpoint(**changes: Any) -> Checkpoint:
+    """The unit's word for its log."""
+    said: dict[str, Any] = {
+        "unit": UNIT,
+        "boot": "0123456789abcdef",
+        "sequence": 12,
+        "sha256": "ab" * 32,
+        "previous": "cd" * 32,
+        "at": NOW.wall,
+        "clock_trusted": True,
+        "monotonic_ns": NOW.monotonic_ns,
+    }
+    return Checkpoint(**(said | changes))
 
 
 def receipt(**changes: Any) -> Receipt:

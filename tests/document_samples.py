@@ -5,21 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgeagent.documents.deployment_return import DEPLOYMENT_RETURN, DeploymentReturn
 from edgeagent.documents.keys import Role
 from edgeagent.documents.table import (
     ALERT,
     AUTHORITY,
     BENCH_AUTHORITY,
     CERTIFICATE,
+    CHECKPOINT,
+    DECISION,
     LEASE,
     RECEIPT,
+    REVIEW,
     REVOCATION,
     STATE,
+    VERDICT,
     WATCHLIST,
     DocumentType,
+    sign,
 )
 from edgeagent.safeguards.profile import StrictModel
-from tests.desk import Desk, certificate, lease, manifest, raw_document, receipt, revocation, state
+from tests.desk import (
+    DEPLOYMENT,
+    NOW,
+    Desk,
+    certificate,
+    checkpoint,
+    decision,
+    difference,
+    lease,
+    manifest,
+    raw_document,
+    receipt,
+    review,
+    revocation,
+    state,
+    verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,11 @@ def _sample(
 
 
 _DESK = Desk()
+_RETURN = DeploymentReturn(
+    deployment=DEPLOYMENT, issued_at=NOW.wall, subjects=5, passes=9, officer_hours=12.5
+)
 _APPROVER = frozenset({Role.INDEPENDENT_APPROVER})
+_DECIDED = sign(DECISION, decision(), _DESK[Role.OPERATOR])
 
 SAMPLES = {
     sample.kind.typ: sample
@@ -58,7 +84,7 @@ SAMPLES = {
         _sample(AUTHORITY, _DESK.authority(), Role.AUTHORISING_OFFICER, may=_APPROVER),
         _sample(BENCH_AUTHORITY, _DESK.bench_authority(), Role.BENCH),
         _sample(WATCHLIST, manifest(), Role.WATCHLIST_OFFICER, may=_APPROVER),
-        _sample(CERTIFICATE, certificate(), Role.EVALUATOR),
+        _sample(CERTIFICATE, certificate(differences=(difference(),)), Role.EVALUATOR),
         _sample(
             REVOCATION,
             revocation(),
@@ -70,5 +96,10 @@ SAMPLES = {
         _sample(RECEIPT, receipt(), Role.CONTROL_ROOM),
         _sample(ALERT, _DESK.alert().alert, Role.UNIT),
         _sample(STATE, state(), Role.UNIT),
+        _sample(DEPLOYMENT_RETURN, _RETURN, Role.CONTROL_ROOM),
+        _sample(DECISION, decision(), Role.OPERATOR),
+        _sample(VERDICT, verdict(_DECIDED), Role.OFFICER, Role.OPERATOR),
+        _sample(REVIEW, review(), Role.AUTHORISING_OFFICER, may=_APPROVER),
+        _sample(CHECKPOINT, checkpoint(), Role.UNIT),
     )
 }

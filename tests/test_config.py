@@ -78,6 +78,13 @@ def test_a_good_desk_file(file: Path) -> None:
     assert config.path(config.desk.data) == file.parent / "desk-data"
 
 
+def test_faces_are_near_unless_the_file_says_far(file: Path) -> None:
+    file.write_text(toml(UNIT))
+    assert load_config(file).camera.scene == "near"
+    file.write_text(toml(changed("camera", "scene", "far", UNIT)))
+    assert load_config(file).camera.scene == "far"
+
+
 def test_relative_paths_are_seen_from_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not from where the program was started, also when the file itself was named relatively."""
     file.write_text(toml(UNIT))
@@ -108,7 +115,7 @@ def test_a_misspelt_key_is_met_with_the_right_one(section: str, key: str, meant:
 
 def test_an_unknown_key_that_resembles_none(file: Path) -> None:
     refusal = refusal_of(file, toml(changed("camera", "zzz", 1, UNIT)))
-    assert refusal.next_step == "remove it; known keys: fps, height, source, width"
+    assert refusal.next_step == "remove it; known keys: fps, height, scene, source, width"
 
 
 def test_an_unknown_section(file: Path) -> None:
@@ -165,6 +172,8 @@ IMPOSSIBLE = [
     ("camera", "height", 99_999),
     ("camera", "fps", 0),
     ("camera", "fps", True),
+    ("camera", "scene", "middle"),
+    ("camera", "scene", ""),
     ("broker", "port", 0),
     ("broker", "port", 65_536),
     ("broker", "port", "8883"),

@@ -19,6 +19,7 @@ pytest_plugins = ["tests.bench_fixtures"]
 SUBJECTS = [
     "board",
     "clock",
+    "memory",
     "models",
     "configuration",
     "storage",
@@ -165,6 +166,6 @@ def test_each_part_that_is_wrong(line: str, changed: str, subject: str, said: st
 
 def test_without_a_configuration_the_machine_is_still_examined(tmp_path: Path) -> None:
     findings = examine(tmp_path / "none.toml", CLOCK)
-    assert [finding.subject for finding in findings] == SUBJECTS[:4]
-    assert findings[3].verdict == Verdict.BAD
-    assert "none.toml: cannot be read" in findings[3].text
+    assert [finding.subject for finding in findings] == SUBJECTS[:5]
+    assert findings[4].verdict == Verdict.BAD
+    assert "none.toml: cannot be read" in findings[4].text

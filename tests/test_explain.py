@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeagent.agent.checks import Outcome, Place
-from edgeagent.agent.deployment import load_deployment
+from edgeagent.agent.deployment import load_deployment, numbered_certificate
 from edgeagent.agent.explain import Explanation, explain
 from edgeagent.alerts.envelope import unwrap, wrap
 from edgeagent.cli.main import main
@@ -31,6 +31,7 @@ from tests.desk import (
     as_dict,
     at,
     b64,
+    certificate,
     entry,
     lease,
     one_time,
@@ -192,6 +193,23 @@ def test_a_certificate_is_held_against_authority_and_list(desk: Desk, folder: Fo
     assert explain(genuine_one, place(desk, folder)).accepted
     folder.put(threshold=0.45)
     assert refusals(explain(genuine_one, place(desk, folder))) == ["R18"]
+
+
+def test_a_certificate_of_another_processor_is_no_refusal_but_is_said(desk: Desk, folder: Folder) -> None:
+    folder.put(certificate_of=certificate(machine="another"))
+    found = explain((folder.path / "certificate.json").read_bytes(), place(desk, folder))
+    (check,) = [check for check in found.checks if check.subject == "measured on such a processor"]
+    assert (check.outcome, found.accepted) == (Outcome.UNCHECKED, True)
+    assert "it was measured on another, this is " in check.text
+
+
+def test_an_older_certificate_than_the_unit_has_seen_is_refused(desk: Desk, folder: Folder) -> None:
+    folder.put()
+    here = place(desk, folder)
+    assert here.seen is not None
+    here.seen.accept(numbered_certificate(certificate(issued_at=NOW.wall), "11" * 32))
+    found = explain((folder.path / "certificate.json").read_bytes(), here)
+    assert refusals(found) == ["newest that this unit has seen"]
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,16 @@ import cv2
 import pytest
 
 from edgeagent.controlroom.enrolment_csv import Row
-from edgeagent.controlroom.list_page import About, FalseAlerts, render
+from edgeagent.controlroom.list_page import About, FalseAlerts, false_alerts, render
 from edgeagent.controlroom.workshop import Refusal
 from edgeagent.demo.scene import ASSETS, ENROLLED, SUBJECT, WALKERS
 from edgeagent.documents.deployment_key import load_key, new_key, save_key, sign_key
 from edgeagent.documents.keys import Role, save_identity
 from edgeagent.documents.table import CERTIFICATE, sign
 from edgeagent.documents.watchlist_file import verify_watchlist
-from edgeagent.safeguards.certificate import Certificate, Floor
 from edgeagent.system.clock import SystemClock
 from tests.bench_unit import DEPLOYMENT, UNIT, Office, model_pack
+from tests.desk import certificate, difference, floor, group
 from tests.real_networks import portrait
 
 TODAY = date(2026, 3, 1)
@@ -151,6 +151,18 @@ def test_refused_rows_come_first_with_their_reasons() -> None:
     assert reading.text.index("shows no face") < reading.text.index("Expected false alerts")
 
 
+def test_what_the_certificate_says_of_groups_is_on_the_page() -> None:
+    said = certificate(differences=(difference(),), groups_too_small=("group c",), dataset="LFW")
+    expected = false_alerts(said, 0.7, 50)
+    reading = read(render(about(), [row()], (), expected)).said
+    assert reading["Groups of people"] == (
+        "SIGNIFICANT DIFFERENCE in FPIR between group a, group b: worst for group b; "
+        "too few people to say anything: group c"
+    )
+    assert "measured on 9,000 people (LFW), not on those who will pass" in reading["Expected false alerts"]
+    assert read(render(about(), [row()], (), UNKNOWN)).said["Groups of people"].startswith("unknown")
+
+
 def test_no_value_can_become_markup() -> None:
     evil = "<script>alert(1)</script> & <img src=x onerror=alert(1)> padding padding"
     young = row(entry="e2", date_of_birth="2010-01-01", under_18_rationale=evil)
@@ -183,12 +195,11 @@ class Shop:
         (path / "unit.jws").write_bytes(sign_key(self.key, self.office[Role.UNIT]))
         other = new_key("unit-02", DEPLOYMENT, SystemClock().now())
         (path / "other.jws").write_bytes(sign_key(other, self.office.other_unit))
-        said = Certificate(
+        said = certificate(
             model_pack_sha256=model_pack().sha256,
             issued_at=datetime(2026, 1, 2, tzinfo=UTC),
-            report_sha256="cd" * 32,
-            floors=(Floor(entries=100, threshold=0.6, fpir=3e-4),),
-            groups_tested=("a",),
+            floors=(floor(100, 0.6, 3e-4),),
+            groups_tested=(group("a"),),
         )
         (path / "certificate.json").write_bytes(sign(CERTIFICATE, said, self.office[Role.EVALUATOR]))
         self.rows([{"image": "one.png"}, {"entry": "e2", "person": "p2", "image": "other.png"}])
@@ -295,7 +306,7 @@ def test_a_refused_list_still_has_its_page(shop: Shop) -> None:
     [
         ((), "Missing option '--key'"),
         (("--key", "list.key", "--unit-key", "unit.jws"), "is a second key of unit-01"),
-        (("--key", "list.key", "--unit-key", "trust.json"), "edgeagent-deployment-key: is"),
+        (("--key", "list.key", "--unit-key", "certificate.json"), "edgeagent-deployment-key: is"),
         (("--key", "list.key", "--unit", "unit-01"), "No such option"),
     ],
 )

@@ -20,6 +20,8 @@ def test_names() -> None:
         "lfr/v1/van-3/receipt",
         "lfr/v1/van-3/lease",
         "lfr/v1/van-3/revocation",
+        "lfr/v1/van-3/verdict",
+        "lfr/v1/van-3/review",
     ]
     assert Topics("van-3", bench=True).alert == "lfr-bench/v1/van-3/alert"
     assert every_unit("alert", bench=False) == "lfr/v1/+/alert"

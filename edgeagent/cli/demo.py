@@ -17,7 +17,13 @@ import numpy as np
 from edgeagent.cli.options import FOLDER
 from edgeagent.demo.broker import start_broker
 from edgeagent.demo.judge import Judge, Verdict
-from edgeagent.demo.papers import make_authority, make_configuration, make_keys, make_watchlist
+from edgeagent.demo.papers import (
+    make_authority,
+    make_certificate,
+    make_configuration,
+    make_keys,
+    make_watchlist,
+)
 from edgeagent.demo.picture import alert_picture, save_picture
 from edgeagent.demo.play import Event, Seen, play
 from edgeagent.demo.scene import write_street
@@ -77,8 +83,10 @@ def _run(folder: Path, out: Path, seconds: float) -> bool:
     tell = _teller()
     tell("making keys for everybody, and the trust store that says whose signature counts")
     root = make_keys(folder)
+    certificate = make_certificate(folder)
+    tell(f"certificate of the model pack: {certificate['people']} people, worth nothing for live use [R28]")
     tell("building and signing the watchlist: one stand-in for a consenting test subject")
-    make_watchlist(folder, root)
+    make_watchlist(folder, root, THRESHOLD)
     scene = write_street(folder / "scene", seconds + SCENE_SPARE_S, SEED)
     with start_broker(folder / "broker", now=datetime.now(UTC)) as broker:
         stand_in = "; a stand-in in Python, as there is no Mosquitto here" if broker.kind == "amqtt" else ""

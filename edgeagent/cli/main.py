@@ -19,12 +19,18 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "alerts": "edgeagent.cli.alerts",
+    "audit": "edgeagent.cli.audit",
     "authority": "edgeagent.cli.authority",
+    "certify": "edgeagent.cli.certify",
     "demo": "edgeagent.cli.demo",
     "doctor": "edgeagent.cli.unit",
     "documents": "edgeagent.cli.documents",
+    "evaluate": "edgeagent.cli.evaluate",
     "keys": "edgeagent.cli.keys",
     "lease": "edgeagent.cli.lease",
+    "record": "edgeagent.cli.record",
+    "retention": "edgeagent.cli.retention",
+    "rate": "edgeagent.cli.rate",
     "run": "edgeagent.cli.unit",
     "validate-config": "edgeagent.cli.unit",
     "watchlist": "edgeagent.cli.watchlist",
@@ -58,7 +64,9 @@ def edgeagent() -> None:
     \b
     On the unit       validate-config, doctor, run
     At the desk       keys, watchlist, authority
-    Control room      lease, alerts
+    Control room      lease, alerts, rate
+    Evaluator         evaluate, certify
+    Afterwards        record, retention
     """
 
 

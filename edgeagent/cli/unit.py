@@ -15,7 +15,7 @@ from edgeagent.agent.doctor import Verdict, examine
 from edgeagent.cli.options import config_option, json_option
 from edgeagent.config import load_config
 from edgeagent.system.clock import SystemClock
-from edgeagent.system.process import refuse_dumps
+from edgeagent.system.process import protect_memory
 
 CONFIG = "/etc/edgeagent/edgeagent.toml"
 _MARKS = {Verdict.GOOD: ("ok", "green"), Verdict.NOTE: ("note", "yellow"), Verdict.BAD: ("FAIL", "red")}
@@ -32,11 +32,11 @@ def run(config: Path, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    refuse_dumps()
+    exposure = protect_memory()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    run_unit(load_config(config), SystemClock(), stop)
+    run_unit(load_config(config), SystemClock(), stop, exposure)
 
 
 @click.command("validate-config")

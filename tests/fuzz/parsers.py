@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from edgeagent.agent.checks import Place
 from edgeagent.agent.explain import explain
 from edgeagent.alerts.envelope import unwrap, wrap
 from edgeagent.alerts.topics import FROM_UNIT, TO_UNIT, split_topic
+from edgeagent.audit.verify import verify_log
 from edgeagent.capture.protocol import Reply, Status
 from edgeagent.config import load_config, load_desk_config
 from edgeagent.controlroom.enrolment_csv import Row, read_rows
@@ -27,8 +29,13 @@ from edgeagent.documents.keys import Role, load_identity, save_identity
 from edgeagent.documents.sequence import HighWater, Numbered
 from edgeagent.documents.table import DocumentType, typ_of, verify
 from edgeagent.documents.watchlist_file import verify_watchlist
+from edgeagent.errors import AuditError
+from edgeagent.evaluation.certify import Order, certify
+from edgeagent.safeguards.binomial import clopper_pearson
 from edgeagent.safeguards.sources import parse_source
+from tests.audit_logs import make_log
 from tests.desk import DEPLOYMENT, NOW, UNIT, Desk, one_time, raw_document
+from tests.evaluation_reports import report
 from tests.tampering import Subject, encoded, subjects
 
 DESK = Desk()
@@ -181,6 +188,22 @@ def _files(folder: Path) -> Iterator[Parser]:
         "one-time key file", (one_time_file,), reading(held, lambda: load_key(data, UNIT, DEPLOYMENT))
     )
     yield Parser("sequence numbers", (seen.read_bytes(),), reading(seen, lambda: HighWater(seen)))
+    yield _audit_log(folder / "unit")
+
+
+def _audit_log(data: Path) -> Parser:
+    log = make_log(data, starts=1, minutes=1)[0]
+    genuine = log.read_bytes()
+
+    def read(octets: bytes) -> None:
+        log.write_bytes(octets)
+        fault = verify_log([log], DESK.trust).fault
+        if fault is not None:
+            raise AuditError(fault.why)
+        # Whole lines of the genuine one, and perhaps a half one.
+        assert genuine.startswith(octets[: octets.rfind(b"\n") + 1])
+
+    return Parser("audit log", (genuine,), read)
 
 
 # --- short texts --------------------------------------------------------------------------------------------
@@ -193,6 +216,17 @@ def _texts() -> Iterator[Parser]:
     yield Parser("topic", topics, _topic)
     sources = (b"v4l2:/dev/video0", b"scene:/srv/street.toml", b"pictures:/srv/faces")
     yield Parser("camera source", sources, _source)
+    yield Parser("evaluation report", (report().model_dump_json().encode(),), _report)
+
+
+_ORDER = Order(0.001, "made for a test", True, NOW.wall, timedelta(days=1))
+
+
+def _report(octets: bytes) -> None:
+    """Whatever a report says, what is made of it promises no more than its counts support (R18)."""
+    made = certify(octets, _ORDER, "report.json").certificate
+    for floor in made.floors:
+        assert clopper_pearson(floor.falsely_matched, floor.people, 0.95).high <= 0.001 + 1e-9
 
 
 def _reply(octets: bytes) -> None:

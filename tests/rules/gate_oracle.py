@@ -15,6 +15,8 @@ from edgeagent.safeguards.gate import (
     Event,
     Gate,
     LeaseAccepted,
+    MatchingReviewed,
+    MatchingSuspended,
     Revoked,
     RuleBroken,
     State,
@@ -79,12 +81,19 @@ class History:
         )
         for kind in (Revoked, RuleBroken):
             assert self._last(kind) is None, f"LIVE after {kind.__name__}"
+        assert not self.suspended, "LIVE while suspended, without a review (R17)"
+
+    @property
+    def suspended(self) -> bool:
+        """R17: since the last suspension nobody reviewed it."""
+        suspended, reviewed = self._last(MatchingSuspended), self._last(MatchingReviewed)
+        return suspended is not None and (reviewed is None or reviewed < suspended)
 
     def facts(self) -> tuple[object, ...]:
         """What the oracle would say of this history from here on; equal ones need not be followed twice."""
         granted = self._first(lambda event: isinstance(event, AuthorityAccepted))
         if granted is None:
-            return (self._last(Revoked) is None, self._last(RuleBroken) is None)
+            return (self._last(Revoked) is None, self._last(RuleBroken) is None, self.suspended)
         event = self.fed[granted][0]
         assert isinstance(event, AuthorityAccepted)
         leased = self._last(LeaseAccepted)
@@ -93,6 +102,7 @@ class History:
         return (
             self._last(Revoked) is None,
             self._last(RuleBroken) is None,
+            self.suspended,
             self._vouched(event.grant, granted),
             self.fed[leased][0] if fresh and leased is not None else None,
             leased is not None and contradicted is not None and contradicted > leased,

@@ -49,14 +49,9 @@ RULES = {
     33: "recorded pictures are not a camera",
 }
 LATER = {
-    3: "later: limit and sealed crop are here, destruction of the key is not",
-    17: "later",
-    20: "later: needs the operator's console",
-    21: "later: needs the operator's console",
-    25: "later: audit log",
-    26: "later: audit log",
-    29: "later: needs the operator's console",
-    30: "later: published record",
+    20: "signed decisions by command; later: the operator's console",
+    21: "signed verdicts by command; later: the operator's console",
+    29: "open until its outcome; later: the operator's console",
 }
 _NAME = re.compile(r"test_r(\d\d(?:_\d\d)*)_")
 

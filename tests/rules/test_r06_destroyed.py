@@ -43,6 +43,7 @@ from edgeagent.documents.watchlist_file import verify_watchlist
 from edgeagent.errors import CaptureError, DocumentError, KeyFileError, SafeguardError
 from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.instant import Instant
+from tests.audit_logs import started_recorder
 from tests.bench_unit import Bench, Officers, Watch
 from tests.desk import (
     DEPLOYMENT,
@@ -137,13 +138,16 @@ def running(folder: Folder):
     ) as outbox:
         clock, line = SetClock(), Line()
         unit, seen = folder.unit(), HighWater(data / "seen.json")
+        recorder = started_recorder(data, unit.identity, clock)
         agent = Agent(
             unit,
             clock=clock,
             loader=Loader(unit, seen, _recogniser),
-            custody=Custody(unit.config, seen, outbox),
+            custody=Custody(unit.config, seen, outbox, recorder),
             camera=Camera(_no_camera),
             topics=Topics(UNIT, bench=False),
+            recorder=recorder,
+            version="test",
         )
         agent.attach(cast(MqttLink, line))
         yield Running(folder, agent, clock, line)

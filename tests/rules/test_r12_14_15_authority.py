@@ -16,7 +16,20 @@ from edgeagent.safeguards.authority import Grant, authority_allows
 from edgeagent.safeguards.gate import AuthorityAccepted, Gate, LeaseAccepted, State, step
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.lease import HeldLease
-from tests.desk import DEPLOYMENT, END, NOW, START, UNIT, Desk, Folder, as_dict, at, profile, raw_document
+from tests.desk import (
+    DEPLOYMENT,
+    END,
+    NOW,
+    PACK_SHA256,
+    START,
+    UNIT,
+    Desk,
+    Folder,
+    as_dict,
+    at,
+    profile,
+    raw_document,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -110,6 +123,7 @@ def test_the_right_files_load(folder: Folder) -> None:
     assert [document.name for document in loaded.numbered] == [
         f"authority {DEPLOYMENT}",
         f"watchlist {DEPLOYMENT}",
+        f"certificate of model pack {PACK_SHA256[:16]}",
     ]
     assert not (folder.path / "seen.json").exists(), "loading alone remembers nothing"
 

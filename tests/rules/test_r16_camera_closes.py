@@ -33,6 +33,7 @@ from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState, Presence, UnitState
 from edgeagent.documents.sequence import HighWater
 from edgeagent.safeguards.instant import Instant
+from tests.audit_logs import started_recorder
 from tests.bench_unit import LEASE_S, Bench, Officers, Process, Watch
 from tests.broker_tools import wait_for
 from tests.desk import DEPLOYMENT as DESK_DEPLOYMENT
@@ -291,13 +292,16 @@ def played(folder: Folder, desk: Desk, tmp_path: Path) -> Iterator[Played]:
     file = tmp_path / "data" / "outbox.sqlite"
     with Outbox(file, capacity=9, in_flight_cap=9, retry=Backoff(1, 2), rng=random.Random(1)) as outbox:
         unit, seen = folder.unit(), HighWater(tmp_path / "data" / "seen.json")
+        recorder = started_recorder(tmp_path / "data", unit.identity, hands)
         agent = Agent(
             unit,
             clock=hands,
             loader=Loader(unit, seen, lambda _: cast(Recogniser, NoFaces())),
-            custody=Custody(unit.config, seen, outbox),
+            custody=Custody(unit.config, seen, outbox, recorder),
             camera=camera,
             topics=Topics(DESK_UNIT, bench=False),
+            recorder=recorder,
+            version="test",
         )
         agent.attach(cast(MqttLink, wire))
         holder = LeaseHolder(desk[Role.CONTROL_ROOM], desk.trust, DESK_DEPLOYMENT, 4, 6.0)

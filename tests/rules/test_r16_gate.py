@@ -18,6 +18,8 @@ from edgeagent.safeguards.gate import (
     Event,
     Gate,
     LeaseAccepted,
+    MatchingReviewed,
+    MatchingSuspended,
     Revoked,
     RuleBroken,
     State,
@@ -32,6 +34,7 @@ from tests.rules.gate_oracle import History
 
 REVOKED = Revoked(Why("R27", "revoked"))
 BROKEN = RuleBroken(Why("R1", "the ledger does not balance"))
+SUSPENDED = MatchingSuspended(Why("R17", "too many false alerts"))
 
 
 def lease_until(now: Instant, seconds: float) -> LeaseAccepted:
@@ -308,6 +311,10 @@ class AnySequence(RuleBasedStateMachine):
         if really == 0:  # rarely, or every sequence would be over at once
             self._feed(event)
 
+    @rule(event=st.sampled_from([SUSPENDED, MatchingReviewed(), MatchingReviewed()]))
+    def the_rate_is_judged(self, event: Event) -> None:
+        self._feed(event)
+
     @invariant()
     def camera_follows_state(self) -> None:
         if hasattr(self, "history"):
@@ -347,6 +354,8 @@ def test_step_is_total(
         ClockContradicted(),
         BROKEN,
         REVOKED,
+        SUSPENDED,
+        MatchingReviewed(),
         Tick(),
     ]
     for facts in (None, given_):
@@ -384,6 +393,8 @@ MOVES = (
     Move("contradict"),
     Move("break"),
     Move("revoke"),
+    Move("suspend"),
+    Move("review"),
 )
 LENGTH = 6 if settings().max_examples < 1000 else 8
 
@@ -399,6 +410,8 @@ def _event(move: Move, now: Instant) -> Event:
         "contradict": ClockContradicted(),
         "break": BROKEN,
         "revoke": REVOKED,
+        "suspend": SUSPENDED,
+        "review": MatchingReviewed(),
     }
     return events[move.event]
 
