@@ -32,7 +32,7 @@ class Embedder:
         self._holds_a_face = False
 
     def embed(self, chip: Chip, out: Float32Array | None = None) -> Template:
-        """Return the template of a chip.
+        """Return the template of a chip: the mean direction of the chip and of its mirror image.
 
         Args:
             chip: aligned face.
@@ -42,17 +42,24 @@ class Embedder:
             ModelError: the network gave no direction at all, which a sound one never does.
         """
         self._holds_a_face = True
-        raw = self._network.run(chip.pixels)[OUTPUT][0]
-        length = float(np.linalg.norm(raw))
+        vector = np.empty(self.dimensions, np.float32) if out is None else out
+        vector.fill(0)
+        for pixels in (chip.pixels, chip.pixels[:, ::-1]):
+            raw = self._network.run(pixels)[OUTPUT][0]
+            raw /= self._length(raw)
+            vector += raw
+        vector /= self._length(vector)
+        return Template(vector)
+
+    def _length(self, vector: Float32Array) -> np.float32:
+        length = float(np.linalg.norm(vector))
         if not np.isfinite(length) or length < 1e-6:
             raise ModelError(
                 "the embedder gave an empty template",
                 where=self._network.spec.name,
                 next_step="Run the self-test; reinstall the model pack if it fails.",
             )
-        vector = np.empty(self.dimensions, np.float32) if out is None else out
-        np.divide(raw, np.float32(length), out=vector)
-        return Template(vector)
+        return np.float32(length)
 
     @property
     def wiped(self) -> bool:
