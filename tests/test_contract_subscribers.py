@@ -22,11 +22,12 @@ from edgeagent.alerts.topics import Topics
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.demo.broker import start_broker
 from edgeagent.demo.mosquitto_conf import REVOCATION_DESK
-from edgeagent.documents.jws import unbase64url
+from edgeagent.documents.jws import sign_general, strict_json, unbase64url
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.messages import Receipt, UnitState
 from edgeagent.documents.seal import crop_info, unseal
 from edgeagent.documents.table import ALERT, RECEIPT, STATE, sign
+from edgeagent.documents.trust import TYP, TrustStoreContent, trusted
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.instant import Instant
@@ -39,7 +40,31 @@ from tests.contract.desk_process import PATIENCE_S, Desk, Language
 pytest_plugins = ["tests.bench_fixtures", "tests.broker_fixtures"]
 
 LANGUAGES: tuple[Language, ...] = ("python", "javascript")
-OFFICE, STRANGERS = Office(), Office(seed=1)
+
+
+class Town(Office):
+    """An office whose trust store also has two keys of the unit that count no longer."""
+
+    @property
+    def stolen(self) -> Identity:
+        return papers.identity(Role.UNIT, UNIT, 2)
+
+    @property
+    def ended(self) -> Identity:
+        return papers.identity(Role.UNIT, UNIT, 3)
+
+    def trust_document(self) -> bytes:
+        payload = unbase64url(strict_json(super().trust_document())["payload"])
+        content = TrustStoreContent.model_validate_json(payload)
+        now, day = CLOCK.now().wall, timedelta(days=1)
+        stolen = trusted(self.stolen, not_before=now - day, not_after=now + day)
+        ended = trusted(self.ended, not_before=now - 2 * day, not_after=now - day)
+        added = (stolen.model_copy(update={"revoked": True}), ended)
+        listed = content.model_copy(update={"keys": content.keys + added})
+        return sign_general(listed.model_dump_json().encode(), TYP, self[Role.ROOT].signing)
+
+
+OFFICE, STRANGERS = Town(), Office(seed=1)
 TOPIC = f"lfr-bench/v1/{UNIT}/alert"
 
 
@@ -153,6 +178,9 @@ BAD: dict[str, Callable[[], bytes]] = {
     "expired": lambda: alert(now=earlier(120), alert_ttl_s=60.0).message,
     "live on a bench topic": lambda: alert(kind=Kind.LIVE).message,
     "of another unit": lambda: alert(OFFICE.other_unit).message,
+    "in another unit's name": lambda: wrapped("alert", sign(ALERT, alert().alert, OFFICE.other_unit)),
+    "by a revoked key": lambda: alert(OFFICE.stolen).message,
+    "by a key that has ended": lambda: alert(OFFICE.ended).message,
     "by the wrong role": by_the_wrong_role,
     "another kind of document": state_as_alert,
     "sealed to another desk": lambda: alert(alert_key=STRANGERS[Role.CONTROL_ROOM].seal_key).message,

@@ -31,7 +31,7 @@ from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.clock import Clock
 from edgeagent.system.files import read_bounded
-from edgeagent.system.modelpack import ModelPack, Scene, default_pack_folder, load_pack
+from edgeagent.system.modelpack import ModelPack, Scene, load_pack
 from edgeagent.system.networks import detector_of, embedder_of
 from edgeagent.system.process import Exposure
 from edgeagent.system.selftest import self_test
@@ -48,7 +48,7 @@ def load_unit(config: Config, pack: ModelPack) -> Unit:
     Raises:
         KeyFileError, DocumentError: naming the file.
     """
-    return Unit(config, _identity(config), load_trust(config), pack.sha256)
+    return Unit(config, _identity(config), load_trust(config), pack.sha256, pack.use)
 
 
 def _identity(config: Config) -> Identity:
@@ -79,7 +79,7 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
     Raises:
         EdgeAgentError: what could not be started, before any camera was opened.
     """
-    pack = load_pack(default_pack_folder())
+    pack = load_pack(config.models_folder)
     self_test(pack)
     unit = load_unit(config, pack)
     data = config.data_folder

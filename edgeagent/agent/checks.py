@@ -13,6 +13,7 @@ from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.words import plain
 from edgeagent.errors import EdgeAgentError
 from edgeagent.safeguards.instant import Instant
+from edgeagent.safeguards.model_use import Use
 
 Result = TypeVar("Result")
 
@@ -45,6 +46,7 @@ class Place:
         root: pinned thumbprint of the root key.
         trust: None only where a trust store is looked at by itself.
         config, seen, model_pack_sha256: of the unit; None without a configuration.
+        model_use: what the unit's model pack may be used for.
     """
 
     root: str
@@ -53,6 +55,7 @@ class Place:
     config: Config | None = None
     seen: HighWater | None = None
     model_pack_sha256: str | None = None
+    model_use: Use = "any"
 
 
 @dataclass(slots=True)

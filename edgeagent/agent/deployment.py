@@ -32,6 +32,7 @@ from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.authority import Authority, Grant, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
+from edgeagent.safeguards.model_use import Use, use_allowed
 from edgeagent.safeguards.sources import source_allowed
 from edgeagent.safeguards.watchlist import (
     Entry,
@@ -97,6 +98,7 @@ class Unit:
     identity: Identity
     trust: TrustStore
     model_pack_sha256: str
+    model_use: Use = "any"
 
 
 def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
@@ -112,6 +114,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     not_over(authority, seen, now)
     authority_allows(authority, unit.trust.profile, unit=unit.identity.name, now=now)
     pack_authorised(authority, unit.model_pack_sha256)
+    use_allowed(authority, unit.model_use)
     sealed = named_watchlist(unit.config, unit.trust, authority, now)
     # 2. Every rule about what they say; the list's body is still closed.
     papers = Papers(document, sealed.head, _certificate_document(unit.config))
@@ -154,6 +157,7 @@ def judge(papers: Papers, unit: Unit, now: Instant) -> Grant:
     authority = verified_authority(papers.authority, trust, now).body
     grant = authority_allows(authority, profile, unit=unit.identity.name, now=now)
     pack_authorised(authority, unit.model_pack_sha256)
+    use_allowed(authority, unit.model_use)
     listed = verify(WATCHLIST, papers.watchlist, trust, now)
     manifest = listed.body
     watchlist_allows(manifest, authority, profile, approved=independently_approved(listed), now=now)

@@ -58,10 +58,11 @@ class Finding:
 def examine(config_file: Path, clock: Clock) -> list[Finding]:
     """Every check, in the order in which a technician would look; a failed one does not end the rest."""
     findings = [_board(), _clock(clock), _try("memory", _memory)]
-    pack: list[ModelPack] = []
-    findings.append(_try("models", lambda: _models(pack)))
     configs: list[Config] = []
-    findings.append(_try("configuration", lambda: _configuration(config_file, configs)))
+    configured = _try("configuration", lambda: _configuration(config_file, configs))
+    folder = configs[0].models_folder if configs else default_pack_folder()
+    pack: list[ModelPack] = []
+    findings += [_try("models", lambda: _models(folder, pack)), configured]
     if not configs:
         return findings
     config = configs[0]
@@ -113,11 +114,12 @@ def _memory() -> str:
     return "all of it can be locked" if may_lock_all() else "cannot be locked, but there is no swap"
 
 
-def _models(found: list[ModelPack]) -> str:
-    pack = load_pack(default_pack_folder())
+def _models(folder: Path, found: list[ModelPack]) -> str:
+    pack = load_pack(folder)
     report = self_test(pack)
     found.append(pack)
-    return f"pack {pack.sha256[:12]}…, {report}"
+    restricted = "" if pack.use == "any" else ", FOR RESEARCH ONLY: bench, never live (R28)"
+    return f"pack {pack.sha256[:12]}…{restricted}, {report}"
 
 
 def _configuration(file: Path, found: list[Config]) -> str:

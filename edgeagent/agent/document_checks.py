@@ -53,6 +53,7 @@ from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority, Kind, approval_rule, authority_allows
 from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.lease import Challenge, accept_lease
+from edgeagent.safeguards.model_use import use_allowed
 from edgeagent.safeguards.sources import source_allowed
 from edgeagent.safeguards.watchlist import only_test_subjects, watchlist_allows
 from edgeagent.system.files import read_bounded
@@ -127,8 +128,13 @@ def _pack(run: Run, subject: str, authority: Authority, place: Place) -> None:
     installed = place.model_pack_sha256
     if installed is None:
         run.skip("the installed model pack cannot be read; see: edgeagent doctor", subject)
-    else:
-        run.attempt(subject, lambda: pack_authorised(authority, installed), f"{installed[:16]}…")
+        return
+
+    def fits() -> None:
+        pack_authorised(authority, installed)
+        use_allowed(authority, place.model_use)
+
+    run.attempt(subject, fits, f"{installed[:16]}…")
 
 
 def _installed_authority(place: Place, config: Config, trust: TrustStore) -> Verified[Authority]:

@@ -22,6 +22,8 @@ class LeaseDesk:
     unit: str
     outstanding: tuple[Challenge, ...] = ()
     last_sequence: int = 0
+    taken: int = 0
+    """Leases accepted in this boot."""
 
     def challenge(self, now: Instant) -> Challenge:
         """A fresh challenge; the oldest is forgotten."""
@@ -48,6 +50,7 @@ class LeaseDesk:
         self.last_sequence = max(self.last_sequence, held.sequence)
         if not clock_agrees(lease, challenge, grant, now):
             return (ClockContradicted(),)
+        self.taken += 1
         return (ClockConfirmed(), LeaseAccepted(held))
 
     def forget(self) -> None:

@@ -14,28 +14,26 @@ from typing import Any
 from edgeagent.agent.camera import Camera
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit
+from edgeagent.agent.despatch import Despatch
 from edgeagent.agent.leases import LeaseDesk
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.rate_guard import RateGuard
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.report import Facts, Reporter
-from edgeagent.agent.said import alert_made, deployment_loaded, judged, rate_suspended, signer_of
+from edgeagent.agent.said import deployment_loaded, judged, rate_suspended, signer_of
+from edgeagent.agent.sight import Sight
 from edgeagent.alerts.alert import Circumstances, make_alert
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming
-from edgeagent.alerts.outbox import Outbox
 from edgeagent.alerts.received import received
 from edgeagent.alerts.topics import Topics
 from edgeagent.audit.events import (
-    AlertReceived,
-    AlertsGone,
     Erased,
     LeaseHeld,
     RateReviewed,
     Started,
     Stopped,
-    Tally,
 )
 from edgeagent.documents.messages import CameraState, Receipt, Revocation, Verdict
 from edgeagent.documents.table import LEASE, RECEIPT, REVIEW, REVOCATION, VERDICT, DocumentType, Verified
@@ -71,7 +69,6 @@ log = logging.getLogger("edgeagent")
 STATE_EVERY_NS = 2 * SECOND
 WHY_CHARACTERS = 300
 IDLE_S = 0.05
-SEND_AT_ONCE = 16
 MESSAGES_A_TURN = 32
 """A flood of messages must not keep the loop from looking at the clock (R16)."""
 
@@ -96,9 +93,9 @@ class Agent:
         self._clock = clock
         self._loader = loader
         self._custody = custody
-        self._outbox: Outbox = custody.outbox
-        self._camera = camera
         self._topics = topics
+        self._despatch = Despatch(custody.outbox, recorder, topics.alert)
+        self._sight = Sight(camera, FaceLedger.carried(custody.outbox.counts().pending))
         self._recorder = recorder
         self._version = version
         self._messages: dict[str, DocumentType[Any]] = {
@@ -114,14 +111,6 @@ class Agent:
         self._leases = LeaseDesk(unit.identity.name)
         self._guard = RateGuard(unit.identity.name, unit.trust.profile, unit.config.data_folder)
         self._deployment: Deployment | None = None
-        self._recogniser: Recogniser | None = None
-        self._ledger = FaceLedger.carried(self._outbox.counts().pending)
-        self._frames = 0
-        self._passed = 0
-        self._compared = 0
-        self._leases_taken = 0
-        self._scrubbed = True
-        self._lapse_to_closed_ms: float | None = None
         self._problem = ""
         self._standing_problem = ""
         self._report_at_ns = 0
@@ -157,7 +146,7 @@ class Agent:
                 self.turn()
         finally:
             self._close_camera()
-            self._wipe()
+            self._sight.wipe()
             self._note_camera()
             if stop.is_set():  # in order, and not by a fault of the program
                 self._recorder.note(Stopped())
@@ -175,16 +164,16 @@ class Agent:
             AuditError,
             OutboxError,
             OSError,
-        ) as failed:  # R25: without a disk no disclosure can be accounted for
+        ) as failed:  # R25: nothing can be accounted for without a disk
             self._say(f"storage failed: {failed}")
             self._apply(RuleBroken(Why("R25", f"storage failed: {failed}"[:WHY_CHARACTERS])))
         now = self._clock.now()
-        if now.monotonic_ns >= self._report_at_ns or self._camera.state is not self._told_camera:
+        if now.monotonic_ns >= self._report_at_ns or self._sight.camera.state is not self._told_camera:
             self._report(now)
 
     def _work(self) -> None:
         self._apply(Tick())
-        self._recorder.tick(self._tally)
+        self._recorder.tick(lambda: self._sight.tally(self._leases.taken))
         if self._gate.broken is None:  # once it is, the rest goes on: a revocation must still be heard (R27)
             self._recorder.check()
         now = self._clock.now()
@@ -192,7 +181,7 @@ class Agent:
         if self._gate.grant is None and self._gate.state is State.LOCKED:
             self._load()
         live = self._gate.state is State.LIVE
-        self._take_messages(wait_s=0.0 if live and self._camera.state is CameraState.OPEN else IDLE_S)
+        self._take_messages(wait_s=0.0 if live and self._sight.waits_for_frames else IDLE_S)
         if self._gate.state is State.LIVE:
             self._look()
         self._send()
@@ -225,39 +214,27 @@ class Agent:
         match action:
             case Action.CLOSE_CAMERA:
                 self._close_camera()
-                self._measure_lapse(before)
+                self._sight.lapsed(before.lease if before.state is State.LIVE else None, self._clock.now())
             case Action.WIPE_BUFFERS:
-                self._wipe()
+                self._sight.wipe()
             case Action.DESTROY_KEYS:
                 self._destroy()
             case Action.OPEN_CAMERA:
-                self._scrubbed = False
-                self._camera.open()
+                self._sight.open()
             case Action.PUBLISH_STATE:
                 self._report_at_ns = 0
 
-    def _measure_lapse(self, before: Gate) -> None:
-        closed_ns = self._clock.now().monotonic_ns
-        if before.state is State.LIVE and before.lease is not None and closed_ns >= before.lease.until_ns:
-            self._lapse_to_closed_ms = (closed_ns - before.lease.until_ns) / 1e6
-
     def _close_camera(self) -> None:
-        if self._camera.problem:
+        camera = self._sight.camera
+        if camera.problem:
             self._say("")  # it was about a camera that is not wanted any more
-        self._camera.close()
-        if self._camera.problem:
-            self._say(self._camera.problem)
-
-    def _wipe(self) -> None:
-        if self._recogniser is not None:
-            self._recogniser.wipe()
-        self._scrubbed = True
+        self._sight.close()
+        if camera.problem:
+            self._say(camera.problem)
 
     def _destroy(self) -> None:
         """R6, R27: key and list go, in memory and on disk, and unsent alerts; nothing can start it again."""
-        if self._recogniser is not None:
-            self._recogniser.destroy()
-            self._recogniser = None
+        if self._sight.destroy():
             self._recorder.note(Erased(what="templates", deployment=self._deployment_id, why="R6"))
         self._leases.forget()
         if self._deployment is not None:
@@ -273,22 +250,11 @@ class Agent:
 
     def _note_camera(self) -> None:
         self._recorder.camera(
-            self._camera.state,
-            self._tally(),
-            wiped=self._scrubbed and self._camera.wiped,
-            lapse_ms=self._lapse_to_closed_ms,
+            self._sight.camera.state,
+            self._sight.tally(self._leases.taken),
+            wiped=self._sight.wiped,
+            lapse_ms=self._sight.lapse_to_closed_ms,
             deployment=self._deployment_id,
-        )
-
-    def _tally(self) -> Tally:
-        return Tally(
-            frames=self._frames,
-            passed=self._passed,
-            processed=self._ledger.processed,
-            deleted=self._ledger.deleted,
-            in_live_alerts=self._ledger.in_live_alerts,
-            compared=self._compared,
-            leases=self._leases_taken,
         )
 
     # --- documents and messages -----------------------------------------------------------------------
@@ -320,7 +286,7 @@ class Agent:
             raise
         self._say("")
         self._deployment = deployment
-        self._recogniser = recogniser
+        self._sight.recogniser = recogniser
         for event in suspended:  # R17: before there is anything to suspend
             self._apply(event)
         self._apply(AuthorityAccepted(deployment.grant))
@@ -371,16 +337,11 @@ class Agent:
                 if self._gate.grant is not None:
                     self._take_lease(lease, verified.signers[0], self._gate.grant, now)
             case Receipt() as receipt:
-                if receipt.unit == self._unit.identity.name and self._outbox.holds(receipt.alert):
-                    # Noted first: after a power cut the log may tell of a disclosure twice, never not at all.
-                    self._recorder.note(
-                        AlertReceived(alert=receipt.alert, signer=signer_of(verified.signers[0]))
-                    )
-                    self._outbox.release(receipt.alert)
+                if receipt.unit == self._unit.identity.name:
+                    self._despatch.release(receipt, verified.signers[0])
             case Revocation() as revocation:
                 if self._unit.identity.name in revocation.units:
                     self._revoke(revocation)
-
             case Verdict():
                 said = judgement(verified, self._unit.trust, now)
                 news = self._guard.awaits(said.decision.alert)
@@ -402,11 +363,9 @@ class Agent:
 
     def _take_lease(self, lease: Lease, signer: TrustedKey, grant: Grant, now: Instant) -> None:
         for event in self._leases.take(lease, grant, now):
-            if isinstance(event, LeaseAccepted):
-                self._leases_taken += 1
-                if self._gate.state is State.STANDBY:
-                    said = (lease.sequence, lease.officers, signer_of(signer))
-                    self._recorder.note(LeaseHeld(sequence=said[0], officers=said[1], signer=said[2]))
+            if isinstance(event, LeaseAccepted) and self._gate.state is State.STANDBY:
+                held = LeaseHeld(sequence=lease.sequence, officers=lease.officers, signer=signer_of(signer))
+                self._recorder.note(held)
             self._apply(event)
 
     def _revoke(self, revocation: Revocation) -> None:
@@ -418,27 +377,12 @@ class Agent:
     # --- frames ---------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        recogniser = self._recogniser
-        frame = self._camera.frame(self._clock.now().monotonic_ns / SECOND)
-        self._say(self._camera.problem)
+        self._guard.passed(self._sight.look(self._clock.now(), self._camera_answered, self._alert))
+
+    def _camera_answered(self) -> None:
+        self._say(self._sight.camera.problem)
         self._note_camera()
-        if recogniser is None:
-            return
-        if frame is None:
-            recogniser.rest()  # R1: no next frame overwrites what the networks hold of the last one
-            return
-        self._frames += 1
-        try:
-            self._recorder.check()
-            faces = recogniser.process(frame, self._alert)
-        finally:
-            self._camera.release()
-        self._passed += faces.passed
-        self._compared += faces.compared
-        self._guard.passed(faces.matchable)
-        self._ledger = self._ledger.seen(faces.seen).overwritten(faces.overwritten)
-        for _ in range(faces.alerted):
-            self._ledger = self._ledger.alerted()
+        self._recorder.check()
 
     def _alert(self, hit: Hit, chip: Chip, frame: Frame) -> None:
         deployment, lease = self._deployment, self._gate.lease
@@ -450,41 +394,28 @@ class Agent:
             deployment.authority, deployment.sha256, lease.sequence, now.wall - age, frame.sequence
         )
         sealed = make_alert(hit, deployment.entries[hit.entry], chip, about, self._unit.identity, now)
-        self._recorder.write(alert_made(sealed.alert, age))
+        self._despatch.note(sealed, age)
         subject = sealed.alert.category is Category.TEST_SUBJECT
         self._guard.made(sealed.alert.alert, sealed.alert.made_at, test_subject=subject)
-        added = self._outbox.add(
-            sealed.alert.alert, sealed.message, sealed.expires_at.timestamp(), now.epoch_s
-        )
-        if added.displaced:
-            self._recorder.note(AlertsGone(how="displaced", count=len(added.displaced)))
-        log.info("hit on entry %s, score %.3f", sealed.alert.entry, sealed.alert.score)
+        self._despatch.keep(sealed, now)
 
     # --- outbox and state -----------------------------------------------------------------------------
 
     def _send(self) -> None:
         """Expire, then send what is due, only while connected and while the deployment lasts."""
         now = self._clock.now()
-        # A clock that is wrong at boot must not count good alerts as expired.
-        if self._clock_trusted(now) and (expired := self._outbox.expire(now.epoch_s)):
-            self._recorder.note(AlertsGone(how="expired", count=expired))
+        if self._clock_trusted(now):  # a clock that is wrong at boot must not count good alerts as expired
+            self._despatch.expire(now)
         may_send = self._gate.state is not State.CLOSED and not self._recorder.failed
         if self._link is not None and self._link.connected and may_send:
-            for row in self._outbox.due(now.epoch_s, SEND_AT_ONCE):
-                self._outbox.attempted(row.alert_id, now.epoch_s)
-                left_s = max(1, int(row.expires_at - now.epoch_s))
-                try:
-                    self._link.publish(self._topics.alert, row.message, expires_in_s=left_s)
-                except BrokerError as lost:
-                    log.warning("%s", lost)
-                    break
-        self._ledger = self._ledger.alerts_now(self._outbox.counts().pending)
-        if not self._ledger.balanced:
+            self._despatch.send(self._link, now)
+        self._sight.ledger = self._sight.ledger.alerts_now(self._despatch.outbox.counts().pending)
+        if not self._sight.ledger.balanced:
             self._apply(RuleBroken(Why("R1", "faces seen and faces deleted do not balance")))
 
     def _report(self, now: Instant) -> None:
         self._report_at_ns = now.monotonic_ns + self._report_every_ns()
-        self._told_camera = self._camera.state
+        self._told_camera = self._sight.camera.state
         if self._link is None or not self._link.connected:
             return
         challenge = self._leases.challenge(now).text if self._gate.grant and not self._gate.ended else ""
@@ -506,12 +437,12 @@ class Agent:
             gate=self._gate,
             authority=deployment.authority if deployment else None,
             authority_sha256=deployment.sha256 if deployment else None,
-            camera=self._camera.state,
-            buffers_wiped=self._scrubbed and self._camera.wiped,
-            lapse_to_closed_ms=self._lapse_to_closed_ms,
-            frames=self._frames,
-            faces=self._ledger,
-            alerts=self._outbox.counts(),
+            camera=self._sight.camera.state,
+            buffers_wiped=self._sight.wiped,
+            lapse_to_closed_ms=self._sight.lapse_to_closed_ms,
+            frames=self._sight.frames,
+            faces=self._sight.ledger,
+            alerts=self._despatch.outbox.counts(),
             rate=self._guard.report(),
             problem=self._problem or self._standing_problem,
             audit=self._recorder.head,

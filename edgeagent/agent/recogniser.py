@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeagent.safeguards.decide import Hit, Policy, Vote, decide
 from edgeagent.safeguards.instant import SECOND
-from edgeagent.vision.align import align
+from edgeagent.vision.align import STANDARD, align, probe_of
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.match import Gallery
@@ -23,7 +23,10 @@ OnHit = Callable[[Hit, Chip, Frame], None]
 MIN_INTER_EYE_PX = 16.0
 """Smaller faces are detected and counted, never compared: their templates are not reliable."""
 MEMORY_OCTETS = 1 << 20
-"""For a frame's landmarks and one chip at a time, with what it is cut from: at most 0.3 MiB together."""
+"""For a frame's landmarks and one chip at a time, with what it is cut from: at most 0.3 MiB together.
+
+An embedder of another layout has a second chip beside it, of up to 256 pixels: then it is twice as much.
+"""
 TRACK_REACH = 1.5
 TRACK_FORGET_NS = 700_000_000
 
@@ -64,7 +67,8 @@ class Recogniser:
         self._realert_ns = int(realert_s * SECOND)
         self._tracker = Tracker(reach=TRACK_REACH, forget_ns=TRACK_FORGET_NS)
         self._alerted_ns: dict[int, int] = {}
-        self._memory = BiometricMemory(MEMORY_OCTETS)
+        chips = 1 if embedder.layout == STANDARD else 2
+        self._memory = BiometricMemory(MEMORY_OCTETS * chips)
         self._seen_since_scrub = False
         self._compared = 0
         self._matchable = 0
@@ -121,8 +125,8 @@ class Recogniser:
 
     def _compare(self, frame: Frame, face: Face, track: Track, on_hit: OnHit) -> bool:
         """Whether an alert was made of this face."""
-        chip = align(frame, face, self._memory.take)
-        track.votes.append(self._vote(chip))
+        chip = align(frame, face, self._memory.take)  # as the alert shows it (R2)
+        track.votes.append(self._vote(probe_of(chip, frame, face, self._embedder.layout, self._memory.take)))
         if not track.matchable and len(track.votes) >= self._policy.agreeing_frames:
             track.matchable = True
             self._matchable += 1

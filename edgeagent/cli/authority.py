@@ -37,6 +37,7 @@ from edgeagent.documents.trust import TrustedKey
 from edgeagent.documents.watchlist_file import FILE_LIMIT
 from edgeagent.errors import BrokerError, ConfigError, DocumentError
 from edgeagent.safeguards.authority import Authority, Kind
+from edgeagent.safeguards.model_use import use_allowed
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 from edgeagent.system.modelpack import default_pack_folder, load_pack
@@ -62,13 +63,15 @@ def sign_authority(
     """Sign an authority; hashes of the watchlist and the model pack are filled in."""
     identity = identity_with_role(key_file, Role.AUTHORISING_OFFICER, Role.BENCH)
     desk = parse(TrustedKey, read_bounded(desk_file, 4096), str(desk_file))
+    pack = load_pack(models or default_pack_folder())
     terms = _read_terms(terms_file) | {
         "issued_at": SystemClock().now().wall,
         "watchlist_sha256": hashlib.sha256(read_bounded(watchlist_file, FILE_LIMIT)).hexdigest(),
-        "model_pack_sha256": load_pack(models or default_pack_folder()).sha256,
+        "model_pack_sha256": pack.sha256,
         "alert_key": desk.seal.model_dump(),
     }
     body = _authority(terms, terms_file)
+    use_allowed(body, pack.use)
     kind = AUTHORITY if body.kind is Kind.LIVE else BENCH_AUTHORITY
     write_atomic(out, sign(kind, body, identity))
     click.echo(f"{out}: {body.kind} authority for {body.deployment} until {body.end.isoformat()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from edgeagent.errors import DocumentError, EdgeAgentError, ModelError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded
-from edgeagent.system.modelpack import default_pack_folder, load_pack
+from edgeagent.system.modelpack import ModelPack, load_pack
 
 WIDTH = 100
 _COLOURS = {Outcome.GOOD: "green", Outcome.REFUSED: "red", Outcome.UNCHECKED: "yellow"}
@@ -95,7 +96,9 @@ def _unit_place(file: Path, now: Instant) -> Place:
     """As the unit would see it, without its private key."""
     config = load_config(file)
     seen = HighWater(config.data_folder / "seen.json")
-    return Place(config.trust.root, _installed_trust(config), now, config, seen, _installed_pack())
+    pack = _installed_pack(config.models_folder)
+    place = Place(config.trust.root, _installed_trust(config), now, config, seen)
+    return place if pack is None else replace(place, model_pack_sha256=pack.sha256, model_use=pack.use)
 
 
 def _installed_trust(config: Config) -> TrustStore | None:
@@ -107,9 +110,9 @@ def _installed_trust(config: Config) -> TrustStore | None:
         return None
 
 
-def _installed_pack() -> str | None:
+def _installed_pack(folder: Path) -> ModelPack | None:
     try:
-        return load_pack(default_pack_folder()).sha256
+        return load_pack(folder)
     except ModelError as fault:
         click.echo(f"note: the installed model pack cannot be used: {fault}", err=True)
         return None

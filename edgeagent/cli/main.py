@@ -28,6 +28,7 @@ _COMMANDS = {
     "evaluate": "edgeagent.cli.evaluate",
     "keys": "edgeagent.cli.keys",
     "lease": "edgeagent.cli.lease",
+    "models": "edgeagent.cli.models",
     "record": "edgeagent.cli.record",
     "retention": "edgeagent.cli.retention",
     "rate": "edgeagent.cli.rate",
@@ -65,7 +66,7 @@ def edgeagent() -> None:
     On the unit       validate-config, doctor, run
     At the desk       keys, watchlist, authority
     Control room      lease, alerts, rate
-    Evaluator         evaluate, certify
+    Evaluator         models, evaluate, certify
     Afterwards        record, retention
     """
 

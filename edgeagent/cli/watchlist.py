@@ -85,6 +85,7 @@ def watchlist() -> None:
 )
 @click.option("--page", type=FILE, help="Write a page to read before signing (HTML).")
 @click.option("--certificate", type=FILE, help="Evaluation certificate, for the expected false alerts.")
+@click.option("--models", "models_folder", type=FOLDER, help="Model pack; the installed one if left out.")
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Threshold that the authority will name.")
 @click.option("--check", "only_check", is_flag=True, help="Enrol and write the page; sign and seal nothing.")
 @trust_options
@@ -98,6 +99,7 @@ def build(
     approver_key: Path | None,
     page: Path | None,
     certificate: Path | None,
+    models_folder: Path | None,
     threshold: float | None,
     only_check: bool,
     trust_file: Path,
@@ -116,7 +118,7 @@ def build(
     keys = _unit_keys(unit_keys, order["deployment"], trust, now)
     signers = [] if only_check else _signers(key_file, approver_key)
     rows = _rows(csv_file, trust)
-    models = load_pack(default_pack_folder())
+    models = load_pack(models_folder or default_pack_folder())
     proof = _certificate(certificate, models.sha256, trust, now)
     expected = false_alerts(proof, threshold, len(rows))
     detector, embedder = detector_of(models), embedder_of(models)

@@ -20,7 +20,7 @@ from edgeagent.errors import EnrolmentError
 from edgeagent.safeguards.watchlist import Entry
 from edgeagent.system.files import read_bounded
 from edgeagent.system.pictures import FILE_LIMIT, read_picture
-from edgeagent.vision.align import align
+from edgeagent.vision.align import align, probe_of
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.quality import Limits, defects, measure
@@ -152,7 +152,11 @@ def _enrol_image(
                     where=str(path),
                     next_step="use a sharper, larger, frontal picture of this person",
                 )
-            embedder.embed(chip, out)
+            probe = probe_of(chip, frame, face, embedder.layout)
+            try:
+                embedder.embed(probe, out)
+            finally:
+                probe.pixels.fill(0)  # R1
         finally:
             chip.pixels.fill(0)  # R1
     finally:

@@ -19,9 +19,9 @@ from edgeagent.errors import EnrolmentError
 from edgeagent.evaluation.report_model import Runtime
 from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack, Scene
-from edgeagent.system.networks import THREADS, detector_of, embedder_of, network_of
+from edgeagent.system.networks import THREADS, detector_of, embedder_network, embedder_of
 from edgeagent.system.pictures import FILE_LIMIT, read_picture
-from edgeagent.vision.align import align
+from edgeagent.vision.align import align, probe_of
 from edgeagent.vision.quality import Limits, defects, measure
 from edgeagent.vision.types import Face, Float32Array, Frame
 
@@ -83,7 +83,7 @@ class Extractor:
             detail = f"{face.inter_eye_px:.0f} px between the eyes; a unit compares none so small"
             return Seen(digest, "too small", detail)
         chip = align(frame, face)
-        self._embedder.embed(chip, out)
+        self._embedder.embed(probe_of(chip, frame, face, self._embedder.layout), out)
         return Seen(digest, chosen=chosen, faults=tuple(defects(measure(chip, face), Limits())))
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Extractor:
 
     def runtime(self) -> Runtime:
         """What runs the networks."""
-        library, _, version = network_of(self._pack, "embedder").runtime.rpartition(" ")
+        library, _, version = embedder_network(self._pack).runtime.rpartition(" ")
         detector, embedder = self._pack.model("detector", self._scene), self._pack.model("embedder")
         return Runtime(
             library=library,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeagent.evaluation import plots
 from edgeagent.evaluation.page_html import Row, paragraph, table
-from edgeagent.evaluation.rates import RULE_OF_THREE
+from edgeagent.evaluation.rates import RULE_OF_THREE, supports
 from edgeagent.evaluation.report_model import GroupRate, Groups, Identification, Report
 from edgeagent.evaluation.words import main_results, percent, plain_rate, span, spoken_of
 
@@ -29,6 +29,7 @@ def searching(report: Report) -> str:
     head = (
         "List",
         "FPIR",
+        "FPIR, 95 %",
         "Threshold",
         "TPIR",
         "95 %, threshold given",
@@ -40,7 +41,8 @@ def searching(report: Report) -> str:
     rows = [_searched(found) for found in report.identification]
     note = paragraph(
         "The first interval is Clopper-Pearson on people at the threshold as given. The bootstrap draws "
-        "people anew, finds the threshold anew each time, and so also holds the doubt about the threshold.",
+        "people anew, finds the threshold anew each time, and so also holds the doubt about the threshold. * rests on fewer than "
+        "three expected false positives: believe the interval, not the figure.",
         "small",
     )
     return f"<h2>Searching a list</h2>{about}{drawn}{table('All list sizes', head, rows)}{note}"
@@ -49,7 +51,8 @@ def searching(report: Report) -> str:
 def _searched(found: Identification) -> Row:
     return (
         f"{found.gallery_size:,}",
-        plain_rate(found.fpir),
+        plain_rate(found.fpir) + ("" if supports(found.probes_nonmated, found.fpir) else " *"),
+        span(found.fpir_ci95),
         f"{found.threshold:.4f}",
         percent(found.tpir, 1),
         span(found.tpir_ci95),

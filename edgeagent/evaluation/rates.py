@@ -50,13 +50,18 @@ def share_reaching(scores: Scores, threshold: float) -> float:
 
 
 def supports(trials: int, rate: float) -> bool:
-    """Whether so many trials can show a rate at all (rule of three)."""
+    """Whether so many trials can tell a rate from none (rule of three)."""
     return trials * rate >= RULE_OF_THREE - 1e-9
 
 
 def needed(rate: float) -> int:
     """Trials that `supports` wants."""
     return int(np.ceil(RULE_OF_THREE / rate - 1e-9))
+
+
+def may_show(trials: int, rate: float) -> bool:
+    """Whether one error could be expected: enough to name a threshold, with its interval beside it."""
+    return trials * rate >= 1 - 1e-9
 
 
 def interval(rate: float, trials: int) -> tuple[float, float]:

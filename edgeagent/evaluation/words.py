@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgeagent.evaluation.rates import supports
 from edgeagent.evaluation.report_model import Identification, Report
 
 FALSE_ALERTS_ALLOWED = 0.001
@@ -19,9 +20,10 @@ def main_results(report: Report) -> list[Identification]:
 
 
 def spoken_of(report: Report) -> Identification | None:
-    """The result of the first page: at the lowest false positive rate shown that is not below R17's."""
+    """The result of the first page: at the lowest rate, not below R17's, that can be told from none."""
+    told = (found for found in main_results(report) if supports(found.probes_nonmated, found.fpir))
     return min(
-        (found for found in main_results(report) if found.fpir >= FALSE_ALERTS_ALLOWED),
+        (found for found in told if found.fpir >= FALSE_ALERTS_ALLOWED),
         key=lambda found: found.fpir,
         default=None,
     )

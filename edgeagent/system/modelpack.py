@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from edgeagent.errors import ModelError
 from edgeagent.safeguards.authority import Sha256
+from edgeagent.safeguards.model_use import Use, research_only
 from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded
+from edgeagent.vision.align import STANDARD, Layout
+from edgeagent.vision.types import CHIP_SIZE, LARGEST_CHIP, LEAST_CHIP
 
 MANIFEST = "manifest.json"
 FORMAT = "edgeagent-models/2"
@@ -32,6 +35,11 @@ Scene = Literal["near", "far"]
 SCENES: tuple[Scene, ...] = ("near", "far")
 ROLES = sorted([("detector", "near"), ("detector", "far"), ("embedder", "-")])
 Side = Annotated[int, Field(ge=32, le=4096)]
+Point = tuple[float, float]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+ONNX = ".onnx"
+LEAST_EYE_SHARE = 8
+"""Eyes in a chip are at least this part of its side apart; nearer ones are a mistake in the declaration."""
 
 
 class Origin(StrictModel):
@@ -49,10 +57,14 @@ class ModelEntry(StrictModel):
     Attributes:
         scene: which scenes a detector is for; an embedder has none.
         bytes: length of the file.
-        channels: order of the picture's channels.
-        mean, scale: the network takes `(pixel - mean) * scale`.
+        channels: order of the picture's channels; a detector's is BGR.
+        mean, scale: the network takes `(pixel - mean) * scale`; of an embedder also three each, in the order
+            of `channels`.
         outputs: shape of each named output.
         quantisation, made: in words, for whoever audits the pack.
+        landmarks: where an embedder wants a face's landmarks in its chip, pixels, in the order of
+            `Face.landmarks`; None is the standard layout, of 112 pixels.
+        use: what its licence allows, as declared by whoever made the pack (R28).
     """
 
     role: Literal["detector", "embedder"]
@@ -64,12 +76,26 @@ class ModelEntry(StrictModel):
     origin: Origin
     width: Side
     height: Side
-    channels: Literal["BGR"]
-    mean: float
-    scale: float
+    channels: Literal["BGR", "RGB"]
+    mean: float | tuple[float, float, float]
+    scale: float | tuple[float, float, float]
     outputs: dict[str, tuple[int, ...]]
     quantisation: str
     made: str
+    landmarks: Landmarks | None = None
+    use: Use = "any"
+
+    @field_validator("channels")
+    @classmethod
+    def _detectors_take_bgr(cls, channels: str, info: ValidationInfo) -> str:
+        if channels != "BGR" and info.data.get("role") == "detector":
+            raise ValueError("a detector takes BGR")
+        return channels
+
+    @property
+    def layout(self) -> Layout:
+        """How an embedder wants its chips."""
+        return STANDARD if self.landmarks is None else Layout(self.width, self.landmarks)
 
 
 class DetectorGolden(StrictModel):
@@ -129,6 +155,12 @@ class ModelPack:
         """The network of a role, a detector's for a scene; `load_pack` made sure that there is one."""
         return next(e for e in self.manifest.models if e.role == role and e.scene in (None, scene))
 
+    @property
+    def use(self) -> Use:
+        """What all its networks may be used for together."""
+        restricted = any(entry.use == "research-only" for entry in self.manifest.models)
+        return "research-only" if restricted else "any"
+
 
 def default_pack_folder() -> Path:
     """The pack that is installed with the program."""
@@ -144,7 +176,7 @@ def load_pack(folder: Path) -> ModelPack:
     where = str(folder / MANIFEST)
     content = read_bounded(folder / MANIFEST, MANIFEST_LIMIT, ModelError)
     manifest = _parse(content, where)
-    _check_entries(manifest, where)
+    check_entries(manifest, where)
     files = {entry.file: _model_file(folder / entry.file, entry) for entry in manifest.models}
     golden = manifest.golden
     files[golden.picture] = _checked(folder / golden.picture, golden.picture_sha256)
@@ -170,8 +202,12 @@ def _parse(content: bytes, where: str) -> Manifest:
         raise ModelError("is not JSON", where=where, next_step=REINSTALL) from None
 
 
-def _check_entries(manifest: Manifest, where: str) -> None:
-    """Refuse a manifest whose parts do not go together, though each is well-formed."""
+def check_entries(manifest: Manifest, where: str) -> None:
+    """Refuse a manifest whose parts do not go together, though each is well-formed.
+
+    Raises:
+        ModelError: naming what.
+    """
     roles = sorted((entry.role, entry.scene or "-") for entry in manifest.models)
     names = Counter([MANIFEST, manifest.golden.picture, *(entry.file for entry in manifest.models)])
     twice = [name for name, times in names.items() if times > 1]
@@ -184,9 +220,51 @@ def _check_entries(manifest: Manifest, where: str) -> None:
         what = "does not say what the self-test must see of each detector"
     elif not _grows(manifest):
         what = "has a detector for far scenes whose picture is not larger than that for near ones"
+    elif not _chips_fit(manifest):
+        what = "has an embedder whose size and landmarks do not go together"
+    elif any(entry.file.endswith(ONNX) for entry in manifest.models if entry.role == "detector"):
+        what = "has a detector that is not a .tflite file"
+    elif unlicensed := _hidden_restriction(manifest):
+        what = f"allows any use of {unlicensed}"
     else:
         return
     raise ModelError(what, where=where, next_step=REINSTALL)
+
+
+def _chips_fit(manifest: Manifest) -> bool:
+    """Whether chips are square, and landmarks are given unless they are the standard ones."""
+    (entry,) = (entry for entry in manifest.models if entry.role == "embedder")
+    if entry.width != entry.height or not LEAST_CHIP <= entry.width <= LARGEST_CHIP:
+        return False
+    if entry.landmarks is None:
+        return entry.width == CHIP_SIZE
+    return landmarks_fault(entry.landmarks, entry.width) is None
+
+
+def landmarks_fault(landmarks: Landmarks, size: int) -> str | None:
+    """What is wrong with the landmarks of a chip of this size in pixels, None if nothing is."""
+    (left_eye, right_eye, nose, left_mouth, right_mouth) = landmarks
+    eyes, mouth = (left_eye[1] + right_eye[1]) / 2, (left_mouth[1] + right_mouth[1]) / 2
+    if not all(0 < value < size for point in landmarks for value in point):
+        return f"lie outside the chip of {size} pixels"
+    if right_eye[0] - left_eye[0] < size / LEAST_EYE_SHARE:
+        return (
+            "have the eyes in the wrong order, or too near each other; the eye on the image's left is first"
+        )
+    if left_mouth[0] >= right_mouth[0]:
+        return "have the corners of the mouth in the wrong order; the one on the image's left is first"
+    if not eyes < nose[1] < mouth:
+        return "are not eyes above the nose and the nose above the mouth"
+    return None
+
+
+def _hidden_restriction(manifest: Manifest) -> str | None:
+    """A file that is declared for any use though its licence or origin is known not to allow that."""
+    for entry in manifest.models:
+        known = research_only(entry.licence, entry.file, *entry.origin.model_dump().values(), manifest.name)
+        if known and entry.use == "any":
+            return f"{entry.file}, though {known!r} is known to be for research only"
+    return None
 
 
 def _grows(manifest: Manifest) -> bool:

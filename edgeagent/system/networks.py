@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edgeagent.system.modelpack import ModelPack, Scene
+from edgeagent.system.modelpack import ONNX, ModelEntry, ModelPack, Scene
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
-from edgeagent.vision.runtime import Network, NetworkSpec
+from edgeagent.vision.onnx import OnnxNetwork
+from edgeagent.vision.runtime import AnyNetwork, Network, NetworkSpec
 
 SCORE_THRESHOLD = 0.6
 OVERLAP_THRESHOLD = 0.3
@@ -14,14 +15,31 @@ THREADS = 2
 
 
 def network_of(pack: ModelPack, role: str, scene: Scene = "near") -> Network:
-    """The network of a role, a detector's for a scene.
+    """The LiteRT network of a role, a detector's for a scene.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     entry = pack.model(role, scene)
-    spec = NetworkSpec(entry.file, entry.height, entry.width, entry.mean, entry.scale, entry.outputs)
-    return Network(pack.files[entry.file], spec, num_threads=THREADS)
+    return Network(pack.files[entry.file], _spec(entry), num_threads=THREADS)
+
+
+def embedder_network(pack: ModelPack) -> AnyNetwork:
+    """The embedder's network, by LiteRT or, from an ONNX file, by OpenCV.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    entry = pack.model("embedder")
+    if entry.file.endswith(ONNX):
+        return OnnxNetwork(pack.files[entry.file], _spec(entry))
+    return network_of(pack, "embedder")
+
+
+def _spec(entry: ModelEntry) -> NetworkSpec:
+    return NetworkSpec(
+        entry.file, entry.height, entry.width, entry.mean, entry.scale, entry.outputs, entry.channels
+    )
 
 
 def detector_of(pack: ModelPack, scene: Scene = "near") -> Detector:
@@ -36,4 +54,4 @@ def detector_of(pack: ModelPack, scene: Scene = "near") -> Detector:
 
 def embedder_of(pack: ModelPack) -> Embedder:
     """The pack's embedder."""
-    return Embedder(network_of(pack, "embedder"))
+    return Embedder(embedder_network(pack), pack.model("embedder").layout)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeagent.errors import ModelError
-from edgeagent.vision.runtime import Network
+from edgeagent.vision.align import STANDARD, Layout
+from edgeagent.vision.runtime import AnyNetwork
 from edgeagent.vision.types import Chip, Float32Array, Template
 
 OUTPUT = "template"
@@ -14,11 +15,11 @@ OUTPUT = "template"
 class Embedder:
     """Runs the embedding network."""
 
-    def __init__(self, network: Network) -> None:
-        """Take over `network`; its one output is `template` (1, d).
+    def __init__(self, network: AnyNetwork, layout: Layout = STANDARD) -> None:
+        """Take over `network`; its one output is `template` (1, d), its input a chip of `layout`.
 
         Raises:
-            ModelError: the network has other outputs.
+            ModelError: the network has other outputs or takes another size.
         """
         shape = network.spec.outputs.get(OUTPUT)
         if shape is None or len(shape) != 2 or shape[0] != 1:
@@ -27,7 +28,14 @@ class Embedder:
                 where=network.spec.name,
                 next_step="Install a model pack whose embedder fits.",
             )
+        if (network.spec.height, network.spec.width) != (layout.size, layout.size):
+            raise ModelError(
+                f"takes {network.spec.width}×{network.spec.height} pixels, its chips are {layout.size} wide",
+                where=network.spec.name,
+                next_step="Install a model pack whose embedder fits.",
+            )
         self._network = network
+        self.layout = layout
         self.dimensions = shape[1]
         self._holds_a_face = False
 

@@ -10,7 +10,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,6 +23,9 @@ _RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-ru
 
 _DELEGATE = "DELEGATE"
 
+PerChannel = float | tuple[float, float, float]
+Channels = Literal["BGR", "RGB"]
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
@@ -31,16 +34,62 @@ class NetworkSpec:
     Attributes:
         name: file or role, for messages.
         height, width: size of the picture it takes, in pixels.
-        mean, scale: the network takes `(pixel - mean) * scale`; see `Network` for int8 inputs.
-        outputs: shape of each named output.
+        mean, scale: the network takes `(pixel - mean) * scale`; see `Network` for int8 inputs. Each may also
+            be three, one for each channel in the order of `channels`.
+        outputs: shape of each named output; where there is only one, the file may call it otherwise.
+        channels: in which order the network takes colours; a picture is always handed over as BGR.
     """
 
     name: str
     height: int
     width: int
-    mean: float
-    scale: float
+    mean: PerChannel
+    scale: PerChannel
     outputs: Mapping[str, tuple[int, ...]]
+    channels: Channels = "BGR"
+
+
+class AnyNetwork(Protocol):
+    """What every runtime offers; `Network` and `vision.onnx.OnnxNetwork` say what it means there."""
+
+    spec: NetworkSpec
+    runtime: str
+
+    def run(self, pixels: UInt8Image) -> Mapping[str, Float32Array]:
+        """Run the network on one picture (height, width, 3) uint8 BGR."""
+
+    def wipe(self) -> None:
+        """Overwrite input and outputs (R1)."""
+
+    @property
+    def wiped(self) -> bool:
+        """Whether `wipe` left zeros, as read back."""
+
+    def scrub(self) -> None:
+        """As `wipe`, and replace what lies between by running a blank picture (R1)."""
+
+
+def of_spec(spec: NetworkSpec, pixels: UInt8Image) -> None:
+    """Refuse a picture of another shape or type than the network takes.
+
+    Raises:
+        ValueError: naming both.
+    """
+    expected = (spec.height, spec.width, 3)
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        raise ValueError(f"{spec.name}: expected {expected} uint8, got {pixels.shape} {pixels.dtype}")
+
+
+def in_order(spec: NetworkSpec, pixels: UInt8Image) -> UInt8Image:
+    """A view of a BGR picture with its channels in the network's order."""
+    return pixels if spec.channels == "BGR" else pixels[..., ::-1]
+
+
+def normalised(spec: NetworkSpec, pixels: UInt8Image, out: Float32Array) -> None:
+    """Write `(pixel - mean) * scale` to `out`, (height, width, 3) float32 in the network's channel order."""
+    np.copyto(out, in_order(spec, pixels))  # R1: arithmetic on two types would go through numpy's own memory
+    np.subtract(out, np.asarray(spec.mean, np.float32), out=out)
+    np.multiply(out, np.asarray(spec.scale, np.float32), out=out)
 
 
 class Network:
@@ -66,11 +115,11 @@ class Network:
         try:
             self._interpreter = module.Interpreter(model_content=model, num_threads=num_threads)
             self._interpreter.allocate_tensors()
-            signature = self._interpreter.get_signature_runner()
+            inputs, outputs = _details(self._interpreter)
         except (ValueError, RuntimeError) as error:
             raise _unusable(spec, "the runtime cannot load this model") from error
-        self._input = _checked_input(signature.get_input_details(), spec)
-        self._output_tensors = _checked_outputs(signature.get_output_details(), spec)
+        self._input = _checked_input(inputs, spec)
+        self._output_tensors = _checked_outputs(outputs, spec)
         self._is_int8 = self._tensor(self._input).dtype == np.int8
         self._memory = BiometricMemory(room(*((shape, np.float32) for shape in spec.outputs.values())))
         self._results = {name: self._memory.take(shape, np.float32) for name, shape in spec.outputs.items()}
@@ -84,11 +133,7 @@ class Network:
         Raises:
             ValueError: the picture has another shape or type than the network takes.
         """
-        expected = (self.spec.height, self.spec.width, 3)
-        if pixels.shape != expected or pixels.dtype != np.uint8:
-            raise ValueError(
-                f"{self.spec.name}: expected {expected} uint8, got {pixels.shape} {pixels.dtype}"
-            )
+        of_spec(self.spec, pixels)
         self._fill_input(pixels)
         self._interpreter.invoke()
         for name, index in self._output_tensors.items():
@@ -138,10 +183,9 @@ class Network:
     def _fill_input(self, pixels: UInt8Image) -> None:
         target = self._tensor(self._input)[0]
         if self._is_int8:
-            np.bitwise_xor(pixels, np.uint8(0x80), out=target.view(np.uint8))
+            np.bitwise_xor(in_order(self.spec, pixels), np.uint8(0x80), out=target.view(np.uint8))
         else:
-            np.subtract(pixels, np.float32(self.spec.mean), out=target)
-            np.multiply(target, np.float32(self.spec.scale), out=target)
+            normalised(self.spec, pixels, target)
 
     def _tensor(self, index: int) -> Any:
         """Return a view of the runtime's memory; never to be kept over an invocation."""
@@ -168,6 +212,15 @@ def _unusable(spec: NetworkSpec, what: str) -> ModelError:
     )
 
 
+def _details(interpreter: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Inputs and outputs by name: those of the signature, or where the file has none, of the tensors."""
+    if interpreter.get_signature_list():
+        signature = interpreter.get_signature_runner()
+        return signature.get_input_details(), signature.get_output_details()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    return {entry["name"]: entry for entry in inputs}, {entry["name"]: entry for entry in outputs}
+
+
 def _checked_input(details: Mapping[str, Any], spec: NetworkSpec) -> int:
     expected = (1, spec.height, spec.width, 3)
     shapes = [tuple(int(side) for side in entry["shape"]) for entry in details.values()]
@@ -177,7 +230,8 @@ def _checked_input(details: Mapping[str, Any], spec: NetworkSpec) -> int:
     if entry["dtype"] == np.int8:
         # (pixel - mean) * scale must come out as the stored integer pixel - 128.
         scale, zero_point = entry["quantization"]
-        if not np.isclose(scale, spec.scale, rtol=1e-4) or zero_point != round(spec.mean) - 128:
+        scales, means = np.ravel(spec.scale), np.ravel(spec.mean)
+        if not np.allclose(scales, scale, rtol=1e-4) or (np.round(means) - 128 != zero_point).any():
             raise _unusable(spec, f"input quantisation {scale:g}, {zero_point} does not fit mean and scale")
     elif entry["dtype"] != np.float32:
         raise _unusable(spec, f"expected an int8 or float32 input, got {np.dtype(entry['dtype'])}")
@@ -185,6 +239,9 @@ def _checked_input(details: Mapping[str, Any], spec: NetworkSpec) -> int:
 
 
 def _checked_outputs(details: Mapping[str, Any], spec: NetworkSpec) -> dict[str, int]:
+    if len(details) == len(spec.outputs) == 1:
+        # Nothing to take one for another, so its name does not matter.
+        details = dict(zip(spec.outputs, details.values(), strict=True))
     actual = {name: tuple(int(side) for side in entry["shape"]) for name, entry in details.items()}
     if actual != dict(spec.outputs):
         raise _unusable(spec, f"expected outputs {dict(spec.outputs)}, got {actual}")

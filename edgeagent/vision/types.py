@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 CHIP_SIZE = 112
-"""Side of an aligned face in pixels, as the embedder expects it."""
+"""Side of an aligned face in pixels, as the standard layout and every alert's crop have it."""
+LEAST_CHIP, LARGEST_CHIP = 32, 256
+"""Sides in pixels of the smallest and the largest chip that an embedder may take."""
 
 UInt8Image = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -74,12 +76,15 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """An aligned face: (112, 112, 3) uint8, BGR."""
+    """An aligned face: (n, n, 3) uint8, BGR; n is 112 but for embedders of another size."""
 
     pixels: UInt8Image = field(repr=False)
 
     def __post_init__(self) -> None:
-        _check("Chip.pixels", self.pixels, (CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
+        _check("Chip.pixels", self.pixels, (None, None, 3), np.uint8)
+        height, width = self.pixels.shape[:2]
+        if height != width or not LEAST_CHIP <= width <= LARGEST_CHIP:
+            raise ValueError(f"Chip.pixels: expected a square of 32 to 256, got {self.pixels.shape}")
 
 
 @dataclass(frozen=True, slots=True)

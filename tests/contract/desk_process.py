@@ -23,7 +23,7 @@ Language = Literal["python", "javascript"]
 
 def require_node() -> None:
     """Skip the test, naming what is missing."""
-    if not NODE.exists() or not (HERE / "node_modules").is_dir():
+    if not (NODE.parents[1] / "ready").exists() or not (HERE / "node_modules").is_dir():
         pytest.skip("Node.js and its packages are not set up (make contract-tools)")
 
 

@@ -231,6 +231,9 @@ class NoFaces:
     def wipe(self) -> None:
         self.wiped += 1
 
+    def rest(self) -> None:
+        pass
+
     def destroy(self) -> None:
         self.wiped += 1
 
