@@ -236,7 +236,8 @@ def test_the_page_first_says_what_a_chief_officer_asks(full: Report) -> None:
     top = re.sub(r"<[^>]+>", " ", render(full).partition("Searching a list")[0])
     top = re.sub(r"\s+", " ", top)
     main = [found for found in full.identification if found.gallery_size == full.main_gallery]
-    lowest = min(main, key=lambda found: found.fpir)
+    told = [found for found in main if found.probes_nonmated * found.fpir >= 3]
+    lowest = min(told, key=lambda found: found.fpir)
     assert f"With a list of {full.main_gallery} people" in top
     assert f"threshold at {lowest.threshold:.4f}" in top
     missed = f"{1000 * (1 - lowest.tpir):,.0f}"

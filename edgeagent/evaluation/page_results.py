@@ -41,8 +41,8 @@ def searching(report: Report) -> str:
     rows = [_searched(found) for found in report.identification]
     note = paragraph(
         "The first interval is Clopper-Pearson on people at the threshold as given. The bootstrap draws "
-        "people anew, finds the threshold anew each time, and so also holds the doubt about the threshold. * rests on fewer than "
-        "three expected false positives: believe the interval, not the figure.",
+        "people anew, finds the threshold anew each time, and so also holds the doubt about the threshold. "
+        "* rests on fewer than three expected false positives: believe the interval, not the figure.",
         "small",
     )
     return f"<h2>Searching a list</h2>{about}{drawn}{table('All list sizes', head, rows)}{note}"
