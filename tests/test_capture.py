@@ -34,6 +34,8 @@ WIDTH, HEIGHT = 64, 48
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 8.0
 """A child imports numpy first, on a machine that others use too."""
+FAR_NS = 2**62
+"""A lease that does not end in these tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +44,11 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def fake(behaviour: str, after: int = 1_000_000) -> Iterator[CaptureProcess]:
+def fake(behaviour: str, after: int = 1_000_000, until_ns: int = FAR_NS) -> Iterator[CaptureProcess]:
     spec = SourceSpec(SourceKind.CAMERA, "fake", f"{behaviour}:{after}")
-    capture = CaptureProcess(spec, width=WIDTH, height=HEIGHT, fps=15, module="tests.fake_camera")
+    capture = CaptureProcess(
+        spec, width=WIDTH, height=HEIGHT, fps=15, until_ns=until_ns, module="tests.fake_camera"
+    )
     try:
         yield capture
     finally:
@@ -54,7 +58,7 @@ def fake(behaviour: str, after: int = 1_000_000) -> Iterator[CaptureProcess]:
 
 @contextmanager
 def opened(source: str, *, width: int = WIDTH, height: int = HEIGHT) -> Iterator[CaptureProcess]:
-    capture = CaptureProcess(parse_source(source), width=width, height=height, fps=15)
+    capture = CaptureProcess(parse_source(source), width=width, height=height, fps=15, until_ns=FAR_NS)
     try:
         yield capture
     finally:
@@ -219,14 +223,16 @@ def test_a_camera_that_comes_back_is_opened_again() -> None:
     """Through the daemon's own back-off: degraded at once, open again after a second of its clock."""
     behaviours = iter([("gone", 1), ("good", 10)])
 
-    def start() -> CaptureProcess:
+    def start(_until_ns: int) -> CaptureProcess:
         behaviour, after = next(behaviours)
         spec = SourceSpec(SourceKind.CAMERA, "fake", f"{behaviour}:{after}")
-        return CaptureProcess(spec, width=WIDTH, height=HEIGHT, fps=15, module="tests.fake_camera")
+        return CaptureProcess(
+            spec, width=WIDTH, height=HEIGHT, fps=15, until_ns=FAR_NS, module="tests.fake_camera"
+        )
 
     def wait_for(now_s: float, wanted: str) -> None:
         for _ in range(40):
-            camera.frame(now_s)
+            camera.frame(now_s, FAR_NS)
             camera.release()
             if camera.state == wanted:
                 return
@@ -236,10 +242,50 @@ def test_a_camera_that_comes_back_is_opened_again() -> None:
     camera.open()
     wait_for(0.0, "degraded")
     assert "disappeared" in camera.problem
-    assert camera.frame(0.5) is None
+    assert camera.frame(0.5, FAR_NS) is None
     wait_for(1.5, "open")
     camera.close()
     assert camera.state == "closed"
+
+
+# --- the lease's end, seen by the child itself (R16) ---------------------------------------------------
+
+
+def in_s(seconds: float) -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(seconds * 1e9)
+
+
+@pytest.mark.parametrize("behaviour", ["good", "stall", "stall-open", "deaf"])
+def test_a_device_closes_at_the_end_of_its_lease_whatever_the_daemon_and_the_driver_do(
+    behaviour: str,
+) -> None:
+    """The parent does nothing more after its first question, as if a disk held it up."""
+    with fake(behaviour, 0 if behaviour in ("stall", "deaf") else 1_000_000, until_ns=FAR_NS) as capture:
+        pid = pid_of(capture)
+        capture.next_frame(0.5)
+        capture.allow_until(in_s(0.5))
+        assert ends_within(pid, 1.5)
+
+
+def test_a_renewed_lease_keeps_it_open_and_a_lapse_is_named() -> None:
+    with fake("good", until_ns=in_s(START_S)) as capture:
+        first(capture)
+        for _ in range(4):
+            capture.allow_until(in_s(0.5))
+            time.sleep(0.3)
+            capture.release()
+            assert capture.next_frame(1.0) is not None
+        time.sleep(0.7)
+        with pytest.raises(CaptureError, match="the lease ended") as lapsed:
+            capture.next_frame(1.0)
+        assert lapsed.value.rule == "R16"
+
+
+def test_a_device_is_never_opened_under_a_lease_that_has_ended() -> None:
+    with fake("good", until_ns=in_s(-1)) as capture:
+        assert ends_within(pid_of(capture), START_S)
+        with pytest.raises(CaptureError):
+            first(capture)
 
 
 # --- parents that fail --------------------------------------------------------------------------------
@@ -344,7 +390,7 @@ def test_an_absent_camera_says_so_at_once() -> None:
 
 def test_a_device_that_is_no_camera() -> None:
     spec = SourceSpec(SourceKind.CAMERA, "v4l2", "/dev/null")
-    capture = CaptureProcess(spec, width=WIDTH, height=HEIGHT, fps=15)
+    capture = CaptureProcess(spec, width=WIDTH, height=HEIGHT, fps=15, until_ns=FAR_NS)
     try:
         with pytest.raises(CaptureError, match="is not a camera"):
             capture.next_frame(START_S)

@@ -27,6 +27,9 @@ class _Undead:
         self.dies = False
         self.wiped = True
 
+    def allow_until(self, until_ns: int) -> None:
+        pass
+
     def next_frame(self, timeout_s: float) -> Frame | None:
         return None
 
@@ -43,19 +46,19 @@ def test_a_camera_that_cannot_be_closed_is_never_said_to_be(tmp_path: Path) -> N
     undead = _Undead()
     started: list[_Undead] = []
 
-    def start() -> _Undead:
+    def start(_until_ns: int) -> _Undead:
         started.append(undead)
         return undead
 
     camera = Camera(start)
     camera.open()
-    assert camera.frame(0.0) is None
+    assert camera.frame(0.0, 2**62) is None
     camera.close()
     assert camera.state is CameraState.DEGRADED
     assert "does not end" in camera.problem
     assert not camera.wiped
     camera.open()
-    camera.frame(100.0)
+    camera.frame(100.0, 2**62)
     assert len(started) == 1
     undead.dies = True
     camera.close()

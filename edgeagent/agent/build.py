@@ -94,7 +94,7 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             clock=clock,
             loader=Loader(unit, seen, lambda deployment: _recogniser(pack, config.camera.scene, deployment)),
             custody=Custody(config, seen, outbox, recorder),
-            camera=Camera(lambda: _start_capture(config)),
+            camera=Camera(lambda until_ns: _start_capture(config, until_ns)),
             topics=topics,
             recorder=recorder,
             version=metadata.version("edgeagent"),
@@ -116,9 +116,11 @@ def _outbox(path: Path) -> Outbox:
     )
 
 
-def _start_capture(config: Config) -> Capture:
+def _start_capture(config: Config, until_ns: int) -> Capture:
     camera = config.camera
-    return CaptureProcess(config.source, width=camera.width, height=camera.height, fps=camera.fps)
+    return CaptureProcess(
+        config.source, width=camera.width, height=camera.height, fps=camera.fps, until_ns=until_ns
+    )
 
 
 def _recogniser(pack: ModelPack, scene: Scene, deployment: Deployment) -> Recogniser:

@@ -17,6 +17,10 @@ FRAME_WAIT_S = 0.25
 class Capture(Protocol):
     """A running capture process."""
 
+    def allow_until(self, until_ns: int) -> None:
+        """The device may be open until this moment of CLOCK_BOOTTIME; it closes itself then (R16)."""
+        ...
+
     def next_frame(self, timeout_s: float) -> Frame | None:
         """The newest frame, or None when none came in time."""
         ...
@@ -38,8 +42,8 @@ class Capture(Protocol):
 class Camera:
     """Opens the capture process when told to, and never otherwise (R16)."""
 
-    def __init__(self, start: Callable[[], Capture]) -> None:
-        """`start` makes a capture process; it is called only by `frame` between `open` and `close`."""
+    def __init__(self, start: Callable[[int], Capture]) -> None:
+        """`start` makes a capture process that may run until a moment; only `frame` calls it."""
         self._start = start
         self._capture: Capture | None = None
         self._allowed = False
@@ -70,14 +74,19 @@ class Camera:
         self.problem = ""
         self._stop()
 
-    def frame(self, monotonic_s: float) -> Frame | None:
-        """The newest frame, or None while there is none; a lost camera is tried again, 1 to 60 s apart."""
+    def frame(self, monotonic_s: float, until_ns: int) -> Frame | None:
+        """The newest frame, or None while there is none; a lost camera is tried again, 1 to 60 s apart.
+
+        Args:
+            until_ns: end of the lease on CLOCK_BOOTTIME; the capture process ends itself then (R16).
+        """
         if not self._allowed or monotonic_s < self._retry_at_s:
             return None
         try:
             if self._capture is None:
                 self.wiped = False
-                self._capture = self._start()
+                self._capture = self._start(until_ns)
+            self._capture.allow_until(until_ns)
             frame = self._capture.next_frame(FRAME_WAIT_S)
         except CaptureError as lost:
             self.problem = str(lost)

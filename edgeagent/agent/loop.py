@@ -377,7 +377,10 @@ class Agent:
     # --- frames ---------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        self._guard.passed(self._sight.look(self._clock.now(), self._camera_answered, self._alert))
+        lease = self._gate.lease
+        if lease is not None:
+            seen = self._sight.look(self._clock.now(), lease, self._camera_answered, self._alert)
+            self._guard.passed(seen)
 
     def _camera_answered(self) -> None:
         self._say(self._sight.camera.problem)

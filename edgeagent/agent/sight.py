@@ -66,17 +66,18 @@ class Sight:
         self.recogniser = None
         return True
 
-    def look(self, now: Instant, opened: Callable[[], None], on_hit: OnHit) -> int:
+    def look(self, now: Instant, lease: HeldLease, opened: Callable[[], None], on_hit: OnHit) -> int:
         """Look at the newest frame, if there is one.
 
         Args:
+            lease: under which the camera may be open.
             opened: called once the camera has answered, before anything is seen of its frame; what it raises
                 leaves the frame unseen and overwritten (R25: the log is written first).
 
         Returns:
             How many more people could have been matched (R17).
         """
-        frame = self.camera.frame(now.monotonic_ns / SECOND)
+        frame = self.camera.frame(now.monotonic_ns / SECOND, lease.until_ns)
         try:
             opened()
             if self.recogniser is None:

@@ -11,7 +11,14 @@ import sys
 
 import numpy as np
 
-from edgeagent.capture.protocol import ASKED_AGAIN_WITHIN_S, REPLY_BYTES, WANT_FRAME, Reply, Status
+from edgeagent.capture.protocol import (
+    ASKED_AGAIN_WITHIN_S,
+    LEASE_OVER,
+    REPLY_BYTES,
+    Reply,
+    Request,
+    Status,
+)
 from edgeagent.errors import CaptureError
 from edgeagent.safeguards.sources import SourceSpec
 from edgeagent.vision.memory import BiometricMemory, room
@@ -37,8 +44,13 @@ _FAILURES = {
 class CaptureProcess:
     """One running capture process; the device is open at most from construction to `close`."""
 
-    def __init__(self, spec: SourceSpec, *, width: int, height: int, fps: int, module: str = MODULE) -> None:
+    def __init__(
+        self, spec: SourceSpec, *, width: int, height: int, fps: int, until_ns: int, module: str = MODULE
+    ) -> None:
         """Start the process; frames of up to width×height pixels fit.
+
+        Args:
+            until_ns: the process ends itself at this moment of CLOCK_BOOTTIME (R16); see `allow_until`.
 
         Raises:
             CaptureError: it cannot be started.
@@ -50,7 +62,8 @@ class CaptureProcess:
         self._memory = BiometricMemory(self._slot_bytes, self._fd)
         self._slot: UInt8Image = self._memory.take((self._slot_bytes,), np.uint8)
         self._asked = False
-        numbers = [str(number) for number in (os.getpid(), self._fd, self._slot_bytes)]
+        self._until_ns = until_ns
+        numbers = [str(number) for number in (os.getpid(), self._fd, self._slot_bytes, until_ns)]
         sizes = [str(number) for number in (width, height, fps)]
         try:
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
@@ -79,6 +92,18 @@ class CaptureProcess:
         """Whether the frame slot holds nothing but zeros (R1)."""
         return self._memory.wiped
 
+    def allow_until(self, until_ns: int) -> None:
+        """The device may be open until this moment of CLOCK_BOOTTIME, no longer (R16)."""
+        if until_ns != self._until_ns:
+            self._until_ns = until_ns
+            self._tell(Request(until_ns, frame=False))
+
+    def _tell(self, request: Request) -> None:
+        # A child that is gone may have left a reply that says why.
+        with contextlib.suppress(BrokenPipeError):
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.write(request.pack())
+
     def next_frame(self, timeout_s: float) -> Frame | None:
         """The newest frame, borrowed until `release`; None when none came within `timeout_s`.
 
@@ -89,9 +114,7 @@ class CaptureProcess:
         if process is None or process.stdin is None or process.stdout is None:
             raise CaptureError("is closed", where=self._spec.target, next_step="open it again")
         if not self._asked:
-            # A child that is gone may have left a reply that says why.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(WANT_FRAME)
+            self._tell(Request(self._until_ns, frame=True))
             self._asked = True
         readable, _, _ = select.select([process.stdout], [], [], timeout_s)
         if not readable:
@@ -121,6 +144,13 @@ class CaptureProcess:
         if code == -signal.SIGALRM:
             what = f"gave no frame for {ASKED_AGAIN_WITHIN_S:g} s or more"
             return CaptureError(what, where=self._spec.target, next_step="check the camera's plug and power")
+        if code == LEASE_OVER:
+            return CaptureError(
+                "closed itself: the lease ended before it was renewed",
+                where=self._spec.target,
+                next_step="nothing, if the officers left; else look for what held the daemon up",
+                rule="R16",
+            )
         return CaptureError(
             f"the capture process ended ({code})", where=self._spec.target, next_step="it is tried again"
         )

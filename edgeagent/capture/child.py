@@ -1,7 +1,8 @@
 """The capture process: opens the source, answers each request with one frame, and ends with its parent.
 
-Run as `python -m edgeagent.capture.child PARENT SLOT SLOT_BYTES SCHEME TARGET WIDTH HEIGHT FPS`, with
-requests on standard input and replies on standard output.
+Run as `python -m edgeagent.capture.child PARENT SLOT SLOT_BYTES UNTIL SCHEME TARGET WIDTH HEIGHT FPS`, with
+requests on standard input and replies on standard output. It knows when the officers' lease ends (R16), and
+ends itself then, should the daemon be held up by a disk, a broker or a fault of its own.
 """
 
 from __future__ import annotations
@@ -9,18 +10,30 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from edgeagent.capture.protocol import ASKED_AGAIN_WITHIN_S, FIRST_FRAME_WITHIN_S, WANT_FRAME, Reply, Status
+from edgeagent.capture.protocol import (
+    ASKED_AGAIN_WITHIN_S,
+    FIRST_FRAME_WITHIN_S,
+    LEASE_OVER,
+    REQUEST_BYTES,
+    Reply,
+    Request,
+    Status,
+)
 from edgeagent.capture.source import Source, SourceFailed
 from edgeagent.system.process import protect_memory
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_EVERY_S = 0.1
+"""A timer would stop while the machine is suspended; the lease does not."""
 
 OpenSource = Callable[[str, str, int, int, int], Source]
 """Makes a source from scheme, target, width, height and frames per second."""
@@ -50,15 +63,17 @@ def source_for(scheme: str, target: str, width: int, height: int, fps: int) -> S
 
 def main(arguments: list[str], make: OpenSource = source_for) -> None:
     """Serve frames until the parent stops asking."""
-    parent, slot, slot_bytes = (int(number) for number in arguments[:3])
+    parent, slot, slot_bytes, until_ns = (int(number) for number in arguments[:4])
     _die_with(parent)
+    wanted = threading.Semaphore(0)
+    threading.Thread(target=_obey, args=(until_ns, wanted), daemon=True).start()
     protect_memory()  # R1; the parent says where the system does not allow it
-    scheme, target, *sizes = arguments[3:]
+    scheme, target, *sizes = arguments[4:]
     memory = mmap.mmap(slot, slot_bytes)
     memory.madvise(mmap.MADV_DONTDUMP)
     try:
         source = make(scheme, target, *(int(size) for size in sizes))
-        _serve(source, np.frombuffer(memory, np.uint8))
+        _serve(source, wanted, np.frombuffer(memory, np.uint8))
     except SourceFailed as failure:
         os.write(sys.stdout.fileno(), Reply(failure.status).pack())
 
@@ -70,12 +85,35 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _serve(source: Source, slot: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+def _obey(until_ns: int, wanted: threading.Semaphore) -> None:
+    """Hear the parent; end the process when the time that it gave is up, or when it is gone.
+
+    A thread, since the main one may be blocked in a camera's driver for as long as that likes.
+    """
+    parent = sys.stdin.fileno()
+    while True:
+        left_s = (until_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9
+        if left_s <= 0:
+            os._exit(LEASE_OVER)  # R16: the kernel closes the device
+        if not select.select([parent], [], [], min(left_s, _LOOK_EVERY_S))[0]:
+            continue
+        octets = os.read(parent, REQUEST_BYTES)  # whole, as it is less than a pipe writes at once
+        if not octets:
+            os._exit(0)
+        request = Request.unpack(octets)
+        until_ns = request.until_ns
+        if request.frame:
+            wanted.release()
+
+
+def _serve(
+    source: Source, wanted: threading.Semaphore, slot: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+) -> None:
     # SIGALRM ends the process by default: a driver that blocks, or a parent that hangs, keeps no camera open.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, FIRST_FRAME_WITHIN_S)
     source.open()
-    while os.read(sys.stdin.fileno(), 1) == WANT_FRAME:
+    while wanted.acquire():
         taken = source.read(slot)
         captured_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         os.write(sys.stdout.fileno(), Reply(Status.FRAME, *taken, captured_ns).pack())

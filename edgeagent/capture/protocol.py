@@ -1,8 +1,8 @@
 """What parent and child say to each other, and the memory that they share.
 
-The parent sends one octet for each frame that it wants; the child fills the shared slot and answers with one
-fixed-size reply. No pickles, no text: nothing in a reply can carry a picture. The slot is a memory file
-without a name (memfd), so no frame ever has a place on a disk.
+The parent says until when the device may be open, and with it perhaps that it wants a frame; the child fills
+the shared slot and answers with one fixed-size reply. No pickles, no text: nothing in a reply can carry a
+picture. The slot is a memory file without a name (memfd), so no frame ever has a place on a disk.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-WANT_FRAME = b"f"
+_REQUEST = struct.Struct("<?Q")
+REQUEST_BYTES = _REQUEST.size
 _REPLY = struct.Struct("<BxxxIIIQ")
 REPLY_BYTES = _REPLY.size
+
+LEASE_OVER = 3
+"""Exit status of a child whose time was up (R16)."""
 
 ASKED_AGAIN_WITHIN_S = 2.0
 """A child that is not asked for this long ends itself, so a parent that hangs keeps no camera open."""
@@ -34,6 +38,34 @@ class Status(IntEnum):
     UNSUITABLE = 5
     ENDED = 6
     VIRTUAL = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the parent says: the device may be open until `until_ns` of CLOCK_BOOTTIME, no moment longer.
+
+    Attributes:
+        frame: a frame is wanted, too.
+    """
+
+    until_ns: int
+    frame: bool
+
+    def pack(self) -> bytes:
+        """The request as octets."""
+        return _REQUEST.pack(self.frame, self.until_ns)
+
+    @staticmethod
+    def unpack(octets: bytes) -> Request:
+        """The request from its octets.
+
+        Raises:
+            ValueError: not a request.
+        """
+        if len(octets) != REQUEST_BYTES:
+            raise ValueError(f"a request has {REQUEST_BYTES} octets")
+        frame, until_ns = _REQUEST.unpack(octets)
+        return Request(until_ns, frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def _network(entry: ModelEntry) -> dict[str, Any]:
     said |= {name: getattr(entry, name) for name in names}
     if entry.role == "embedder":
         said |= {"dimension": entry.outputs["template"][1], "landmarks": entry.layout.landmarks}
+        said["alike"] = entry.alike
     return said | {
         "origin": f"{entry.origin.project}; {entry.origin.member} of {entry.origin.package}",
         "precision": entry.quantisation,

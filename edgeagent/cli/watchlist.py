@@ -123,7 +123,8 @@ def build(
     expected = false_alerts(proof, threshold, len(rows))
     detector, embedder = detector_of(models), embedder_of(models)
     with WorkFile(files.work, embedder.dimensions) as work:
-        enrolled = _enrol(rows, images, detector, embedder, Work(work, models.sha256), now)
+        alike = models.model("embedder").alike
+        enrolled = _enrol(rows, images, detector, embedder, Work(work, models.sha256), now, alike)
         try:
             about = _about(order, keys, trust, models.sha256, now)
             if page is not None:
@@ -220,7 +221,13 @@ def _rows(csv_file: Path, trust: TrustStore) -> list[Row]:
 
 
 def _enrol(
-    rows: list[Row], images: Path, detector: Detector, embedder: Embedder, work: Work, now: Instant
+    rows: list[Row],
+    images: Path,
+    detector: Detector,
+    embedder: Embedder,
+    work: Work,
+    now: Instant,
+    alike: float,
 ) -> Enrolled:
     if len(work.file):
         click.echo(f"going on: {len(work.file)} images were enrolled before ({work.file.path})", err=True)
@@ -235,6 +242,7 @@ def _enrol(
                 today=now.wall.date(),
                 on_row=lambda: bar.update(1),
                 work=work,
+                alike=alike,
             )
     except KeyboardInterrupt:
         kept = f"{len(work.file)} of {len(rows)} are kept in {work.file.path}"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeagent.safeguards.watchlist import Entry
+from edgeagent.system.modelpack import USUAL_ALIKE
 from edgeagent.vision.types import Float32Array
 
-DUPLICATE_COSINE = 0.75
-"""Templates of two persons at least this alike are taken for one face.
+DUPLICATE_COSINE = USUAL_ALIKE
+"""Templates of two persons at least this alike are taken for one face, unless the model pack says otherwise.
 
 With the present model pack no two of 943 people of Labelled Faces in the Wild were (1.6 million pairs), and
 46 % of the pairs of one person were: it finds about half of the mistakes. Two people whom the model takes for
@@ -30,12 +31,15 @@ class Duplicate:
     cosine: float
 
 
-def find_duplicates(entries: tuple[Entry, ...], templates: Float32Array) -> tuple[Duplicate, ...]:
+def find_duplicates(
+    entries: tuple[Entry, ...], templates: Float32Array, alike: float = DUPLICATE_COSINE
+) -> tuple[Duplicate, ...]:
     """For each entry the earlier entry of another person that is most like it, if it is too much like it.
 
     Args:
         entries: n entries.
         templates: (n, d) float32, unit rows.
+        alike: least cosine of two persons who are taken for one; it depends on the model.
     """
     number = {name: index for index, name in enumerate(sorted({entry.person for entry in entries}))}
     persons = np.array([number[entry.person] for entry in entries])
@@ -50,7 +54,7 @@ def find_duplicates(entries: tuple[Entry, ...], templates: Float32Array) -> tupl
         nearest = block.argmax(axis=1)
         for row, column in enumerate(nearest):
             cosine = float(block[row, column])
-            if cosine >= DUPLICATE_COSINE:
+            if cosine >= alike:
                 found.append(Duplicate(entries[column].entry, entries[start + row].entry, cosine))
     scores.fill(0)
     return tuple(found)

@@ -57,11 +57,13 @@ def enrol(
     today: date,
     on_row: Callable[[], None],
     work: Work | None = None,
+    alike: float = DUPLICATE_COSINE,
 ) -> Enrolled:
     """Enrol every row; one image at a time is in memory. `on_row` is called after each.
 
     Args:
         work: what an earlier, interrupted build has done, and where to note what is done now.
+        alike: least cosine of two persons who are taken for one, as the model pack says.
     """
     entries: list[Entry] = []
     templates = np.zeros((len(rows), embedder.dimensions), np.float32)
@@ -81,23 +83,23 @@ def enrol(
                 refusals.append(Refusal(row.entry, str(refusal)))
             on_row()
         listed = tuple(entries)
-        refusals += _one_face_twice(listed, templates[: len(entries)])
+        refusals += _one_face_twice(listed, templates[: len(entries)], alike)
         return Enrolled(listed, templates[: len(entries)], tuple(refusals))
     except BaseException:
         templates.fill(0)  # R1: an interrupted build leaves no template in memory
         raise
 
 
-def _one_face_twice(entries: tuple[Entry, ...], templates: Float32Array) -> list[Refusal]:
+def _one_face_twice(entries: tuple[Entry, ...], templates: Float32Array, alike: float) -> list[Refusal]:
     """R7: one face under two persons' names is a mistake in the list, and nobody could tell who was met."""
     remedy = "if it is one person, give both rows the same person; if not, use another picture of one"
     return [
         Refusal(
             pair.second,
             f"has the face of entry {pair.first}, another person "
-            f"(cosine {pair.cosine:.2f}, limit {DUPLICATE_COSINE:.2f}) [R7] — {remedy}",
+            f"(cosine {pair.cosine:.2f}, limit {alike:.2f}) [R7] — {remedy}",
         )
-        for pair in find_duplicates(entries, templates)
+        for pair in find_duplicates(entries, templates, alike)
     ]
 
 

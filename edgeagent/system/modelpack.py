@@ -38,6 +38,9 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
 ONNX = ".onnx"
+USUAL_ALIKE = 0.75
+"""Templates of two persons at least this alike are taken for one face; of the installed embedder."""
+Alike = Annotated[float, Field(ge=0.3, lt=1)]
 LEAST_EYE_SHARE = 8
 """Eyes in a chip are at least this part of its side apart; nearer ones are a mistake in the declaration."""
 
@@ -65,6 +68,7 @@ class ModelEntry(StrictModel):
         landmarks: where an embedder wants a face's landmarks in its chip, pixels, in the order of
             `Face.landmarks`; None is the standard layout, of 112 pixels.
         use: what its licence allows, as declared by whoever made the pack (R28).
+        alike: templates of two persons on one list at least this alike are taken for one face (R7).
     """
 
     role: Literal["detector", "embedder"]
@@ -84,6 +88,7 @@ class ModelEntry(StrictModel):
     made: str
     landmarks: Landmarks | None = None
     use: Use = "any"
+    alike: Alike = USUAL_ALIKE
 
     @field_validator("channels")
     @classmethod

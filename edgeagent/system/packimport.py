@@ -36,6 +36,9 @@ from edgeagent.system.files import read_bounded, sync_folder, write_atomic
 from edgeagent.system.modelpack import (
     MANIFEST,
     MODEL_LIMIT,
+    ONNX,
+    USUAL_ALIKE,
+    Alike,
     Landmarks,
     Manifest,
     ModelEntry,
@@ -46,6 +49,7 @@ from edgeagent.system.modelpack import (
     load_pack,
 )
 from edgeagent.system.networks import detector_of, embedder_of
+from edgeagent.system.onnx_file import picture_inputs
 from edgeagent.system.selftest import decode, pattern, self_test
 from edgeagent.vision.align import align
 from edgeagent.vision.types import CHIP_SIZE, LARGEST_CHIP, LEAST_CHIP, Chip, Float32Array, Frame
@@ -81,6 +85,7 @@ class Declaration(StrictModel):
         mean, scale: it takes `(pixel - mean) * scale`, one number or three in the order of `channels`.
         landmarks: five (x, y) in its picture: the eye on the image's left, the one on its right, tip of the
             nose, left and right corner of the mouth; left out, the layout of ArcFace at 112 pixels.
+        alike: cosine from which two persons on one list are taken for one face (R7).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,79}$")]
@@ -95,6 +100,7 @@ class Declaration(StrictModel):
     mean: Mean | tuple[Mean, Mean, Mean]
     scale: Scale | tuple[Scale, Scale, Scale]
     landmarks: Landmarks | None = None
+    alike: Alike = USUAL_ALIKE
     precision: Line = "as in the file"
 
     @model_validator(mode="after")
@@ -174,6 +180,8 @@ def make_pack(declared: Declared, base: ModelPack) -> ModelPack:
     """
     said, path = declared.said, declared.network
     content = read_bounded(path, MODEL_LIMIT, ModelError)
+    if path.suffix == ONNX:
+        _check_onnx_input(content, said.size, path)
     entry = _entry(said, content)
     detectors = tuple(one for one in base.manifest.models if one.role == "detector")
     files = {one.file: base.files[one.file] for one in detectors} | {
@@ -193,6 +201,22 @@ def make_pack(declared: Declared, base: ModelPack) -> ModelPack:
     pack = ModelPack(manifest, digest, files)
     self_test(pack)
     return pack
+
+
+def _check_onnx_input(content: bytes, size: int, path: Path) -> None:
+    """Refuse a file whose own input is another than the declared one; a side that may vary fits any."""
+    try:
+        inputs = picture_inputs(content)
+    except ValueError as cause:
+        raise ModelError(
+            f"is not an ONNX file: {cause}",
+            where=str(path),
+            next_step="check that it is the right file, whole",
+        ) from None
+    wanted = (1, 3, size, size)
+    fits = len(inputs) == 1 and len(inputs[0]) == 4
+    if not fits or any(side not in (None, want) for side, want in zip(inputs[0], wanted, strict=True)):
+        raise ModelError(f"expected one input {wanted}, got {inputs}", where=str(path), next_step=TRY_AGAIN)
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -220,6 +244,7 @@ def _entry(said: Declaration, content: bytes) -> ModelEntry:
         made="edgeagent models import",
         landmarks=said.landmarks,
         use=said.use,
+        alike=said.alike,
     )
 
 

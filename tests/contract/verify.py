@@ -26,7 +26,7 @@ def refuse(wrong: bool, why: str) -> None:
 
 def said(token: str, typ: str, key: OKPKey) -> Any:
     """What a token says, if this key signed it as this type of document."""
-    verified = jws.deserialize_compact(token, key, algorithms=["Ed25519"])
+    verified = jws.deserialize_compact(token, key)
     refuse(verified.headers() != {"alg": "Ed25519", "typ": typ, "kid": key.thumbprint()}, "wrong header")
     return json.loads(verified.payload)
 
@@ -46,7 +46,7 @@ def opened(topic: str, message: bytes, units: Any, key: X25519PrivateKey, now: d
     unit = units[json.loads(octets(token.split(".")[0]))["kid"]]
     alert = said(token, "edgeagent-alert", ed25519(unit["sign_x"]))
     root = "lfr-bench" if alert["kind"] == "bench" else "lfr"
-    pass
+    refuse(alert["unit"] != unit["name"], "signed by another unit")
     refuse(topic != f"{root}/v1/{unit['name']}/alert", "on another unit's topic, or a bench's on a live one")
     refuse(not time(unit["not_before"]) <= now < time(unit["not_after"]), "signed with a key not valid now")
     refuse(now > time(alert["expires_at"]) + timedelta(seconds=5), "expired")

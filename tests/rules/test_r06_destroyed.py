@@ -118,7 +118,7 @@ class Running:
         self.agent.turn()
 
 
-def _no_camera() -> CaptureProcess:
+def _no_camera(_until_ns: int) -> CaptureProcess:
     raise CaptureError("no test here opens a camera")
 
 

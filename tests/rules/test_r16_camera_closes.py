@@ -213,6 +213,12 @@ class NoPictures:
 
     wiped = True
 
+    def __init__(self, until_ns: int) -> None:
+        self.until_ns = until_ns
+
+    def allow_until(self, until_ns: int) -> None:
+        self.until_ns = until_ns
+
     def next_frame(self, timeout_s: float) -> None:
         return None
 

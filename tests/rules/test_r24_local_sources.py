@@ -183,7 +183,9 @@ def test_a_specification_that_was_never_parsed_opens_nothing() -> None:
 @pytest.mark.parametrize("target", ["rtsp://192.0.2.7/stream1", "0", "videotestsrc ! appsink"])
 def test_opencv_is_never_given_what_is_no_device(target: str) -> None:
     """The device is opened as a file first, so a URL or a pipeline is an absent file."""
-    capture = CaptureProcess(SourceSpec(SourceKind.CAMERA, "v4l2", target), width=64, height=48, fps=15)
+    capture = CaptureProcess(
+        SourceSpec(SourceKind.CAMERA, "v4l2", target), width=64, height=48, fps=15, until_ns=2**62
+    )
     try:
         with pytest.raises(Exception, match="is not there"):
             capture.next_frame(8.0)

@@ -1,4 +1,4 @@
-"""What a process has, as the kernel says, and what a folder holds; read from outside, nothing is asked of it."""
+"""What a process has, as the kernel says, and what a folder holds; read from outside."""
 
 from __future__ import annotations
 

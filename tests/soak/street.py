@@ -55,9 +55,7 @@ def _scene_file(folder: Path) -> Path:
         _cut_head(name, ASSETS / picture, folder / f"{name}.png")
     rng = np.random.default_rng(6)
     actors = tuple(actor for wave in range(WAVES) for actor in _wave(wave, rng))
-    scene = Scene(
-        width=WIDTH, height=HEIGHT, fps=FPS, seconds=FRAMES / FPS, seed=6, noise=2.0, actors=actors
-    )
+    scene = Scene(width=WIDTH, height=HEIGHT, fps=FPS, seconds=FRAMES / FPS, seed=6, noise=2.0, actors=actors)
     file = folder / "street.json"
     file.write_text(scene.model_dump_json())
     return file

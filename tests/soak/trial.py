@@ -46,7 +46,7 @@ class Run:
 
 
 class Desk:
-    """Operator and officer: every alert is taken, decided on and concluded, as the unit's state asks (R20)."""
+    """Operator and officer: every alert is decided on and concluded, as the unit's state asks (R20)."""
 
     def __init__(self, watch: Watch, verdicts: Verdicts, bench: Bench) -> None:
         self._watch, self._verdicts, self._bench = watch, verdicts, bench
