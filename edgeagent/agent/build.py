@@ -13,8 +13,10 @@ from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, Unit
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
+from edgeagent.agent.progress import Progress
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.recorder import Recorder
+from edgeagent.agent.standing import Standing
 from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
@@ -33,6 +35,7 @@ from edgeagent.system.clock import Clock
 from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack, Scene, load_pack
 from edgeagent.system.networks import detector_of, embedder_of
+from edgeagent.system.notify import Notifier
 from edgeagent.system.process import Exposure
 from edgeagent.system.selftest import self_test
 
@@ -100,10 +103,9 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             version=metadata.version("edgeagent"),
         )
         link = _link(config, topics, agent)
-        agent.attach(link)
-        agent.warn(exposure.problem)
+        agent.attach(link, Standing(exposure, config.path(config.broker.certificate)))
         link.start()
-        agent.run(stop)
+        agent.run(stop, Progress(Notifier.from_environment(), lambda: link.running))
 
 
 def _outbox(path: Path) -> Outbox:

@@ -17,12 +17,14 @@ from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit
 from edgeagent.agent.despatch import Despatch
 from edgeagent.agent.leases import LeaseDesk
 from edgeagent.agent.loading import Loader
+from edgeagent.agent.progress import Progress
 from edgeagent.agent.rate_guard import RateGuard
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.report import Facts, Reporter
 from edgeagent.agent.said import deployment_loaded, judged, rate_suspended, signer_of
 from edgeagent.agent.sight import Sight
+from edgeagent.agent.standing import Standing
 from edgeagent.alerts.alert import Circumstances, make_alert
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming
@@ -112,19 +114,14 @@ class Agent:
         self._guard = RateGuard(unit.identity.name, unit.trust.profile, unit.config.data_folder)
         self._deployment: Deployment | None = None
         self._problem = ""
-        self._standing_problem = ""
+        self._standing: Standing | None = None
         self._report_at_ns = 0
         self._told_camera = CameraState.CLOSED
 
-    def warn(self, standing_problem: str) -> None:
-        """Say this in every state, as long as there is nothing more urgent to say."""
-        self._standing_problem = standing_problem
-        if standing_problem:
-            log.warning("%s", standing_problem)
-
-    def attach(self, link: MqttLink) -> None:
-        """Use this link; its `on_connected` must be `born`, its will `will`."""
+    def attach(self, link: MqttLink, standing: Standing | None = None) -> None:
+        """Use this link; its `on_connected` must be `born`, its will `will`. Say what is wrong for longer."""
         self._link = link
+        self._standing = standing
 
     def born(self) -> None:
         """A connection stands: report soon. Called from the link's thread, so it only leaves a mark."""
@@ -135,7 +132,7 @@ class Agent:
         """What the broker says if this process goes silent."""
         return self._reporter.will(self._facts(), self._clock.now())
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, progress: Progress) -> None:
         """Loop until stopped; whatever happens, the camera is closed and memory overwritten at the end."""
         try:
             pack = self._unit.model_pack_sha256
@@ -144,6 +141,8 @@ class Agent:
             )
             while not stop.is_set():
                 self.turn()
+                progress.turned(f"{self._gate.state} [{self._gate.why.rule}]", self._clock.now())
+            progress.ends()
         finally:
             self._close_camera()
             self._sight.wipe()
@@ -434,6 +433,10 @@ class Agent:
         grant = self._gate.grant
         return min(STATE_EVERY_NS, int(grant.lease_max_s * SECOND / 3)) if grant else STATE_EVERY_NS
 
+    def _said_for_longer(self) -> str:
+        now = self._clock.now()
+        return self._standing.said(now, clock_trusted=self._clock_trusted(now)) if self._standing else ""
+
     def _facts(self) -> Facts:
         deployment = self._deployment
         return Facts(
@@ -447,6 +450,6 @@ class Agent:
             faces=self._sight.ledger,
             alerts=self._despatch.outbox.counts(),
             rate=self._guard.report(),
-            problem=self._problem or self._standing_problem,
+            problem=self._problem or self._said_for_longer(),
             audit=self._recorder.head,
         )

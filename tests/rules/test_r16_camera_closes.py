@@ -22,6 +22,7 @@ from edgeagent.agent.camera import Camera
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
+from edgeagent.agent.progress import Progress
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.link import MqttLink
@@ -33,6 +34,7 @@ from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState, Presence, UnitState
 from edgeagent.documents.sequence import HighWater
 from edgeagent.safeguards.instant import Instant
+from edgeagent.system.notify import Notifier
 from tests.audit_logs import started_recorder
 from tests.bench_unit import LEASE_S, Bench, Officers, Process, Watch
 from tests.broker_tools import wait_for
@@ -422,7 +424,7 @@ def test_whatever_ends_the_loop_the_camera_is_closed(played: Played) -> None:
     assert played.lease().state is Presence.LIVE
     stop = threading.Event()
     stop.set()
-    played.agent.run(stop)
+    played.agent.run(stop, Progress(Notifier(""), lambda: True))
     assert played.camera.state is CameraState.CLOSED
     final = played.state
     assert (final.state, final.camera, final.challenge) == (Presence.LOCKED, CameraState.CLOSED, "")
