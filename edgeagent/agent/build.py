@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from importlib import metadata
 from pathlib import Path
 
+from edgeagent import __version__
 from edgeagent.agent.camera import Camera, Capture
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, Unit
@@ -100,7 +100,7 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             camera=Camera(lambda until_ns: _start_capture(config, until_ns)),
             topics=topics,
             recorder=recorder,
-            version=metadata.version("edgeagent"),
+            version=__version__,
         )
         link = _link(config, topics, agent)
         agent.attach(link, Standing(exposure, config.path(config.broker.certificate)))
