@@ -7,7 +7,7 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove-deletion soak rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run deploy image clean
+.PHONY: help demo test prove-deletion soak rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run package deploy image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,7 +81,13 @@ broker-table: $(VENV)/ready-dev tools rabbitmq ## attack both brokers; table of 
 bench-watchlist: $(VENV)/ready-dev ## build a list of ENTRIES=10000 rows; print time, memory and size
 	$(BIN)/python -m tests.bench_watchlist $(or $(ENTRIES),10000)
 
-bench: not-built ## measure speed and memory (not built yet)
+ARCH ?= amd64
+DEBIAN_PYTHON ?= 3.11
+package: $(VENV)/ready-demo ## build the unit's Debian package for ARCH=amd64|arm64 DEBIAN_PYTHON=3.11|3.13
+	@mkdir -p build && $(BIN)/python deploy/package/make_deb.py --arch $(ARCH) --python $(DEBIAN_PYTHON) --out build
+
+bench: bench-models bench-watchlist ## speed of the networks against peers, and of building a list
+
 deploy: not-built ## install on a unit (not built yet)
 image: not-built ## build an SD-card image (not built yet)
 
@@ -124,7 +130,7 @@ contract-tools:
 	@$(MAKE) --no-print-directory .venv-contract/ready || \
 	  echo "Node.js could not be set up: tests that need it are skipped" >&2
 
-build/second-model/manifest.json: deploy/models/second.py deploy/models/second.toml edgeagent/models/manifest.json
+build/second-model/manifest.json: deploy/models/second.py deploy/models/second.toml edgeagent/models/manifest.json edgeagent/vision/embed.py
 	@$(MAKE) --no-print-directory .venv-models/ready
 	@mkdir -p build && rm -rf build/second-model
 	@.venv-models/bin/python deploy/models/second.py --out build/second-model
