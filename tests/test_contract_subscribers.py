@@ -43,7 +43,7 @@ LANGUAGES: tuple[Language, ...] = ("python", "javascript")
 
 
 class Town(Office):
-    """An office whose trust store also has two keys of the unit that count no longer."""
+    """An office whose trust store also has, under the unit's name, keys that may not sign its alerts."""
 
     @property
     def stolen(self) -> Identity:
@@ -53,13 +53,18 @@ class Town(Office):
     def ended(self) -> Identity:
         return papers.identity(Role.UNIT, UNIT, 3)
 
+    @property
+    def namesake(self) -> Identity:
+        return papers.identity(Role.OPERATOR, UNIT, 4)
+
     def trust_document(self) -> bytes:
         payload = unbase64url(strict_json(super().trust_document())["payload"])
         content = TrustStoreContent.model_validate_json(payload)
         now, day = CLOCK.now().wall, timedelta(days=1)
         stolen = trusted(self.stolen, not_before=now - day, not_after=now + day)
         ended = trusted(self.ended, not_before=now - 2 * day, not_after=now - day)
-        added = (stolen.model_copy(update={"revoked": True}), ended)
+        namesake = trusted(self.namesake, not_before=now - day, not_after=now + day)
+        added = (stolen.model_copy(update={"revoked": True}), ended, namesake)
         listed = content.model_copy(update={"keys": content.keys + added})
         return sign_general(listed.model_dump_json().encode(), TYP, self[Role.ROOT].signing)
 
@@ -124,6 +129,7 @@ def whole_street(
 @pytest.fixture
 def street(whole_street: Street) -> Street:
     """Without receipts that a failed test left."""
+    assert whole_street.subscriber.code is None, "the subscriber has ended"
     while not whole_street.unit.inbox.empty():
         whole_street.unit.inbox.get_nowait()
     return whole_street
@@ -164,11 +170,10 @@ def with_header(**header: Any) -> bytes:
     return wrapped("alert", papers.raw_document(ALERT, payload, OFFICE[Role.UNIT], header=header))
 
 
-def by_the_wrong_role() -> bytes:
-    return wrapped(
-        "alert",
-        papers.raw_document(ALERT, alert().alert.model_dump_json().encode(), OFFICE[Role.CONTROL_ROOM]),
-    )
+def signed_by(signer: Identity) -> bytes:
+    """What the program itself would not sign."""
+    payload = alert().alert.model_dump_json().encode()
+    return wrapped("alert", papers.raw_document(ALERT, payload, signer))
 
 
 def state_as_alert() -> bytes:
@@ -191,7 +196,8 @@ BAD: dict[str, Callable[[], bytes]] = {
     "in another unit's name": lambda: wrapped("alert", sign(ALERT, alert().alert, OFFICE.other_unit)),
     "by a revoked key": lambda: alert(OFFICE.stolen).message,
     "by a key that has ended": lambda: alert(OFFICE.ended).message,
-    "by the wrong role": by_the_wrong_role,
+    "by another role": lambda: signed_by(OFFICE[Role.CONTROL_ROOM]),
+    "by another role of the unit's name": lambda: signed_by(OFFICE.namesake),
     "another kind of document": state_as_alert,
     "sealed to another desk": lambda: alert(alert_key=STRANGERS[Role.CONTROL_ROOM].seal_key).message,
     "another alert's picture": moved_crop,
@@ -225,7 +231,10 @@ def test_an_alert_on_another_units_topic_is_refused(street: Street, signer: Iden
     """It names the one unit; it, or the other that sends it, signed."""
     refused, said = len(street.subscriber.refusals()), alert().alert
     street.other.publish(f"lfr-bench/v1/{OTHER_UNIT}/alert", wrapped("alert", sign(ALERT, said, signer)))
-    handed_on = lambda: [a["alert"] for a in street.subscriber.alerts()]  # noqa: E731
+
+    def handed_on() -> list[str]:
+        return [one["alert"] for one in street.subscriber.alerts()]
+
     assert wait_for(
         lambda: len(street.subscriber.refusals()) > refused or said.alert in handed_on(), PATIENCE_S
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeagent.errors import ModelError, SafeguardError
 from edgeagent.safeguards.authority import Kind
@@ -23,6 +26,7 @@ from edgeagent.system import packimport
 from edgeagent.system.files import write_atomic
 from edgeagent.system.modelpack import MANIFEST, default_pack_folder, load_pack
 from edgeagent.system.networks import embedder_of
+from edgeagent.system.onnx_file import picture_inputs
 from edgeagent.system.packimport import import_pack, read_declaration
 from edgeagent.system.selftest import pattern, self_test
 from edgeagent.vision.align import REFERENCE_LANDMARKS, STANDARD, Layout, align, probe_of
@@ -96,11 +100,11 @@ def test_an_onnx_network_is_given_exactly_what_was_declared(channels: str, tmp_p
     pack = make(tmp_path, TINY, channels=channels)
     pixels = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     embedder = embedder_of(pack)
-    found = embedder.embed(Chip(pixels)).vector
+    found = embedder._network.run(pixels)["template"][0]
     ordered = pixels if channels == "BGR" else pixels[..., ::-1]
     given = (ordered - np.array(TINY["mean"])) * np.array(TINY["scale"])
     cells = given.reshape(SIDE // CELL, CELL, SIDE // CELL, CELL, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    assert np.allclose(found, cells.ravel() / np.linalg.norm(cells), atol=1e-5)
+    assert np.allclose(found, cells.ravel(), atol=1e-5)
     assert embedder.layout == Layout(SIDE, tuple((x, y) for x, y in LANDMARKS))
     report = self_test(pack)
     assert "embedder" not in report.delegated
@@ -249,6 +253,22 @@ def test_a_missing_network_is_named(tmp_path: Path) -> None:
     (tmp_path / "tiny.onnx").unlink()
     with pytest.raises(ModelError, match=r"tiny\.onnx: cannot be read"):
         import_pack(declared, INSTALLED, tmp_path / "pack")
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_an_onnx_file_with_any_octet_changed_is_read_or_refused(at: int, value: int) -> None:
+    """Of whatever it says its input is, nothing else than a shape or a refusal follows."""
+    content = bytearray(average_pool(SIDE))
+    content[at % len(content)] = value
+    with contextlib.suppress(ValueError):
+        assert all(isinstance(shape, tuple) for shape in picture_inputs(bytes(content)))
+
+
+def test_sides_that_may_vary_and_constants_among_the_inputs() -> None:
+    """Many exporters list weights as inputs too, and leave the batch open."""
+    assert picture_inputs(average_pool(SIDE)) == [(1, 3, SIDE, SIDE)]
+    assert picture_inputs(average_pool(SIDE, weights="data")) == []
+    assert picture_inputs(average_pool(SIDE, open_batch=True)) == [(None, 3, SIDE, SIDE)]
 
 
 # --- where it is written ------------------------------------------------------------------------------------

@@ -8,13 +8,26 @@ from __future__ import annotations
 CELL = 16
 
 
-def average_pool(side: int, *, name: str = "fc1", channels: int = 3, cell: int = CELL) -> bytes:
-    """A model: `data` (1, channels, side, side) float32 to `name` (1, channels * (side // cell) ** 2)."""
+def average_pool(
+    side: int,
+    *,
+    name: str = "fc1",
+    channels: int = 3,
+    cell: int = CELL,
+    weights: str = "",
+    open_batch: bool = False,
+) -> bytes:
+    """A model: `data` (1, channels, side, side) float32 to `name` (1, channels * (side // cell) ** 2).
+
+    `weights` names a constant that the file claims to have; with `open_batch` it leaves the first side open.
+    """
     pool = _node("AveragePool", "data", "cells", kernel_shape=(cell, cell), strides=(cell, cell))
     flat = _node("Flatten", "cells", name)
-    given = _value("data", (1, channels, side, side))
+    given = _value("data", (-1 if open_batch else 1, channels, side, side))
     gives = _value(name, (1, channels * (side // cell) ** 2))
-    graph = _part(1, pool) + _part(1, flat) + _text(2, "tiny") + _part(11, given) + _part(12, gives)
+    constants = _part(5, _text(8, weights)) if weights else b""
+    graph = _part(1, pool) + _part(1, flat) + _text(2, "tiny") + constants
+    graph += _part(11, given) + _part(12, gives)
     return _number(1, 8) + _part(8, _text(1, "") + _number(2, 13)) + _part(7, graph)
 
 
@@ -47,5 +60,5 @@ def _node(kind: str, source: str, out: str, **lists: tuple[int, ...]) -> bytes:
 
 
 def _value(name: str, shape: tuple[int, ...]) -> bytes:
-    sides = b"".join(_part(1, _number(1, side)) for side in shape)
+    sides = b"".join(_part(1, _text(2, "N") if side < 0 else _number(1, side)) for side in shape)
     return _text(1, name) + _part(2, _part(1, _number(1, 1) + _part(2, sides)))

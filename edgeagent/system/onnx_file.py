@@ -1,6 +1,6 @@
-"""What an ONNX file says of its input: OpenCV runs many a network on pictures of another size without a word.
+"""What an ONNX file says of its input: OpenCV runs many a network on pictures of any size.
 
-Only as much of Protocol Buffers is read as leads there; whatever is not understood is skipped, and a file that
+Only as much of Protocol Buffers is read as leads there; what is not understood is skipped, and a file that
 cannot be followed is no ONNX file.
 """
 

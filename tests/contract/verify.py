@@ -26,7 +26,7 @@ def refuse(wrong: bool, why: str) -> None:
 
 def said(token: str, typ: str, key: OKPKey) -> Any:
     """What a token says, if this key signed it as this type of document."""
-    verified = jws.deserialize_compact(token, key)
+    verified = jws.deserialize_compact(token, key, algorithms=["Ed25519"])
     refuse(verified.headers() != {"alg": "Ed25519", "typ": typ, "kid": key.thumbprint()}, "wrong header")
     return json.loads(verified.payload)
 

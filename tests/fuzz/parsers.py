@@ -32,12 +32,17 @@ from edgeagent.documents.watchlist_file import verify_watchlist
 from edgeagent.errors import AuditError
 from edgeagent.evaluation.certify import Order, certify
 from edgeagent.safeguards.binomial import clopper_pearson
+from edgeagent.safeguards.model_use import research_only
 from edgeagent.safeguards.sources import parse_source
+from edgeagent.system.onnx_file import picture_inputs
+from edgeagent.system.packimport import read_declaration
 from tests.audit_logs import make_log
 from tests.desk import DEPLOYMENT, NOW, UNIT, Desk, one_time, raw_document
 from tests.evaluation_reports import report
 from tests.tampering import Subject, encoded, subjects
+from tests.tiny_onnx import average_pool
 
+DECLARATION = Path(__file__).parents[2] / "deploy/models/second.toml"
 DESK = Desk()
 ROOT = DESK[Role.ROOT].kid
 SHARED = f"""
@@ -181,6 +186,8 @@ def _files(folder: Path) -> Iterator[Parser]:
     yield Parser("enrolment CSV", (table, b"\xef\xbb\xbf" + table), reading(file, rows))
     yield Parser("configuration", (UNIT_TOML.encode(),), reading(file, config))
     yield Parser("desk configuration", (DESK_TOML.encode(),), reading(file, lambda: load_desk_config(file)))
+    declaration = DECLARATION.read_bytes()
+    yield Parser("model declaration", (declaration,), reading(file, lambda: _declared(file)))
     genuine = identity_file.read_bytes()
     yield Parser("key file", (genuine,), reading(identity_file, lambda: load_identity(identity_file)))
     one_time_file = held.read_bytes()
@@ -216,6 +223,7 @@ def _texts() -> Iterator[Parser]:
     yield Parser("topic", topics, _topic)
     sources = (b"v4l2:/dev/video0", b"scene:/srv/street.toml", b"pictures:/srv/faces")
     yield Parser("camera source", sources, _source)
+    yield Parser("ONNX input", (average_pool(96), average_pool(16, channels=1)), _onnx_input, plain=True)
     yield Parser("evaluation report", (report().model_dump_json().encode(),), _report)
 
 
@@ -227,6 +235,17 @@ def _report(octets: bytes) -> None:
     made = certify(octets, _ORDER, "report.json").certificate
     for floor in made.floors:
         assert clopper_pearson(floor.falsely_matched, floor.people, 0.95).high <= 0.001 + 1e-9
+
+
+def _declared(file: Path) -> None:
+    """Whatever is declared, a licence that is known not to allow it is not declared for any use (R28)."""
+    said = read_declaration(file).said
+    assert said.use == "research-only" or not research_only(said.licence, said.name, said.project)
+
+
+def _onnx_input(octets: bytes) -> None:
+    shapes = picture_inputs(octets)
+    assert all(side is None or side >= 0 for shape in shapes for side in shape)
 
 
 def _reply(octets: bytes) -> None:

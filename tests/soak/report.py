@@ -47,7 +47,8 @@ class Judged:
     @property
     def faults(self) -> list[str]:
         """What is not flat."""
-        found = [
+        found = [f"stopped: {self.run.stopped}"] if self.run.stopped else []
+        found += [
             f"{' '.join(what)}: {slope.said}"
             for what, slope in self.slopes.items()
             if slope.said != Said.FLAT
@@ -141,13 +142,13 @@ def _said(slope: Slope) -> dict[str, Any]:
 
 def lines(judged: Judged) -> list[str]:
     """For people."""
-    said = figures(judged)
+    said, run = figures(judged), judged.run
     told = [
         f"{said['people']:,} people passed, the busiest hour {said['simulated_hours']:.2f} times over, "
         f"in {said['wall_s']} s: {said['acceleration']} times as fast",
         f"{said['detections']:,} faces in {said['frames']:,} frames, {said['alerts']} alerts, "
-        f"{said['verdicts']} verdicts, {said['leases']} leases, "
         f"{said['capture_processes']} capture process(es)",
+        *([] if run.leases is None else [f"{run.leases} leases taken, {run.verdicts} verdicts sent"]),
         "",
         f"{'':8} {'RSS MB':>8} {'PSS MB':>8} {'anon. MB':>9} {'fds':>4} {'threads':>8} {'mappings':>9}",
     ]
