@@ -495,6 +495,7 @@ class Watched:
         held = [("made of a face", self.recogniser._memory._whole)]
         held += [("canvas and candidates", self.detector._memory._whole)]
         for name, part in (("detector", self.detector), ("embedder", self.embedder)):
+            assert isinstance(part._network, Network)
             held += [(f"{name} tensor", tensor) for tensor in tensors(part._network)]
         return [name for name, array in held if array.any()]
 

@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-from edgeagent import __version__
 from edgeagent.agent.camera import Camera, Capture
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, Unit
@@ -76,8 +75,10 @@ def load_trust(config: Config) -> TrustStore:
     return open_trust_store(content, config.trust.root)
 
 
-def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Exposure) -> None:
+def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Exposure, version: str) -> None:
     """Run the daemon until `stop` is set; `exposure` of its memory is told to the control room (R1).
+
+    `version` is the program's, for the audit log.
 
     Raises:
         EdgeAgentError: what could not be started, before any camera was opened.
@@ -100,7 +101,7 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             camera=Camera(lambda until_ns: _start_capture(config, until_ns)),
             topics=topics,
             recorder=recorder,
-            version=__version__,
+            version=version,
         )
         link = _link(config, topics, agent)
         agent.attach(link, Standing(exposure, config.path(config.broker.certificate)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgeagent import __version__
 from edgeagent.agent.build import run_unit
 from edgeagent.agent.doctor import Verdict, examine
 from edgeagent.cli.options import config_option, json_option
@@ -36,7 +37,7 @@ def run(config: Path, verbose: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    run_unit(load_config(config), SystemClock(), stop, exposure)
+    run_unit(load_config(config), SystemClock(), stop, exposure, __version__)
 
 
 @click.command("validate-config")

@@ -50,7 +50,7 @@ def see(frame: UInt8Image, near: tuple[float, float], eyes: Eyes) -> Sight | Non
     face = min(close, key=lambda pair: pair[0])[1]
     chip = align(picture, face)
     template = eyes.embedder.embed(chip).vector.copy()
-    raw = eyes.embedder._network._results["template"][0].copy()
+    raw = _embedding(eyes)._results["template"][0].copy()
     scale = min(canvas.shape[0] / frame.shape[0], canvas.shape[1] / frame.shape[1])
     return Sight(frame, canvas, face, chip.pixels.copy(), raw, template, scale)
 
@@ -63,10 +63,16 @@ def traces(sight: Sight, eyes: Eyes) -> Iterator[Trace]:
     chip = sight.chip[20:104, 24:88]
     yield from _pixels("frame", face, None)
     yield from _pixels("detector's picture", seen, eyes.detector._network)
-    yield from _pixels("chip", chip, eyes.embedder._network)
+    yield from _pixels("chip", chip, _embedding(eyes))
     yield from _landmarks(sight)
-    yield from _template(sight, eyes.embedder._network)
+    yield from _template(sight, _embedding(eyes))
     yield from jpegs(sight)
+
+
+def _embedding(eyes: Eyes) -> Network:
+    network = eyes.embedder._network
+    assert isinstance(network, Network)
+    return network
 
 
 def jpegs(sight: Sight) -> Iterator[Trace]:
@@ -96,7 +102,8 @@ def _pixels(what: str, region: UInt8Image, network: Network | None) -> Iterator[
         yield from _rows(f"{what}, planes 8 bit", region[..., channel], least=24)
     if network is not None:
         yield from _rows(f"{what}, pixel - 128", region ^ np.uint8(0x80))
-        scaled = (region - np.float32(network.spec.mean)) * np.float32(network.spec.scale)
+        mean, scale = (np.asarray(part, np.float32) for part in (network.spec.mean, network.spec.scale))
+        scaled = (region - mean) * scale
         yield from _rows(f"{what}, float32 normalised", scaled.astype(np.float32), 4, FLOATS)
     yield from _rows(f"{what}, float32", region.astype(np.float32), 4, FLOATS)
 
