@@ -33,11 +33,12 @@ IN_USE = frozenset(
         "detector's picture, BGR 8 bit",
         "detector's picture, pixel - 128",
         "chip, BGR 8 bit",
-        "chip, pixel - 128",
+        "mirrored chip, pixel - 128",
         "landmarks in frame, float32",
-        "template before scaling, float32",
         "template, float32",
-        "template, int8 of the network",
+        "half a template before scaling, float32",
+        "half a template, float32",
+        "half a template, int8 of the network",
     }
 )
 """Forms that exist while a face is looked at; a search that misses one in the control run proves nothing."""

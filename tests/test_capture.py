@@ -262,9 +262,14 @@ def test_a_device_closes_at_the_end_of_its_lease_whatever_the_daemon_and_the_dri
     """The parent does nothing more after its first question, as if a disk held it up."""
     with fake(behaviour, 0 if behaviour in ("stall", "deaf") else 1_000_000, until_ns=FAR_NS) as capture:
         pid = pid_of(capture)
-        capture.next_frame(0.5)
+        if behaviour == "good":
+            first(capture)
+            assert not capture.wiped
+        else:
+            capture.next_frame(0.5)
         capture.allow_until(in_s(0.5))
         assert ends_within(pid, 1.5)
+        assert capture.wiped  # R1: by the child, as nobody here has released the frame
 
 
 def test_a_renewed_lease_keeps_it_open_and_a_lapse_is_named() -> None:

@@ -413,8 +413,8 @@ def test_each_field_of_another_type_is_refused(sample: Sample, desk: Desk) -> No
             assert odd is not None or said[name] is None or name in NULLABLE
 
 
-NULLABLE = {"kind", "deployment", "authority_sha256", "lapse_to_closed_ms", "rate"}
-"""Fields of a unit's state that are null while there is no deployment."""
+NULLABLE = {"kind", "deployment", "authority_sha256", "lapse_to_closed_ms", "rate", "officer_hours"}
+"""Fields of a unit's state that are null while there is no deployment; hours that nobody returned."""
 
 
 @pytest.mark.parametrize("odd", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400, "1" + "0" * 5000])

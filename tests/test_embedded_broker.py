@@ -183,7 +183,7 @@ def test_amqtt_applies_the_access_list(name: str, topic: str, write: bool, read:
 
 def test_the_access_list_grants_no_wildcard_to_a_unit() -> None:
     grants = [line for line in access_list().splitlines() if line.startswith("pattern")]
-    assert len(grants) == 12
+    assert len(grants) == 16
     assert all("/%u/" in line and "+" not in line and "#" not in line for line in grants)
 
 

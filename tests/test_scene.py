@@ -19,6 +19,7 @@ from edgeagent.capture.protocol import Status
 from edgeagent.capture.scene import Scene, SceneRenderer, SceneSource, load_scene, places
 from edgeagent.capture.source import SourceFailed
 from edgeagent.capture.street import draw_street
+from edgeagent.demo.papers import REPORT
 from edgeagent.demo.scene import ASSETS, ENROLLED, HEIGHT, SUBJECT, WALKERS, WIDTH, street, write_street
 from edgeagent.errors import CaptureError
 from tests.real_networks import Eyes, eyes, portrait
@@ -167,7 +168,7 @@ def test_every_picture_states_its_origin() -> None:
     assert origin.is_file(), "edgeagent/demo/assets/ORIGIN.md is missing"
     said = origin.read_text()
     files = {file.name for file in ASSETS.iterdir() if file.is_file()} - {origin.name}
-    assert files == {ENROLLED.name, *WALKERS.values()}
+    assert files == {ENROLLED.name, *WALKERS.values(), REPORT.name}
     assert {name for name in files if name not in said} == set()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from edgeagent.agent.rate_guard import rate_file
+from edgeagent.agent.rate_guard import rate_file, rate_files
 from edgeagent.agent.recorder import Recorder
 from edgeagent.alerts.outbox import Outbox
 from edgeagent.audit.events import AlertsGone, Erased
@@ -51,7 +51,10 @@ class Custody:
         return ""
 
     def finish(self) -> None:
-        """Destroy the keys of deployments that ended just before power failed."""
+        """Destroy keys and counts of deployments that ended just before power failed."""
+        for file in rate_files(self.config.data_folder):
+            if self.seen.is_closed(file.stem):
+                file.unlink()
         for kept in kept_keys(self.config.data_folder):
             if self.seen.is_closed(kept):
                 destroy_key(self.config.data_folder, kept)

@@ -215,7 +215,7 @@ def approval_suffices(verified: Verified[Authority], trust: TrustStore) -> None:
             next_step="have it approved with: edgeagent authority approve",
             rule=rule,
         )
-    if len({key.name for key in verified.signers}) != len(verified.signers):
+    if not all_differ(key.name for key in verified.signers):
         raise SafeguardError(
             "is approved by the person who authorised it",
             where="authority",

@@ -44,7 +44,6 @@ from edgeagent.documents.verdict import judgement
 from edgeagent.errors import AuditError, BrokerError, DocumentError, OutboxError, SafeguardError
 from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Grant
-from edgeagent.safeguards.categories import Category
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.gate import (
@@ -53,7 +52,6 @@ from edgeagent.safeguards.gate import (
     Event,
     Gate,
     LeaseAccepted,
-    MatchingSuspended,
     Revoked,
     RuleBroken,
     State,
@@ -286,14 +284,13 @@ class Agent:
         self._say("")
         self._deployment = deployment
         self._sight.recogniser = recogniser
-        for event in suspended:  # R17: before there is anything to suspend
-            self._apply(event)
+        self._tell_gate(suspended)  # R17: before there is anything to suspend
         self._apply(AuthorityAccepted(deployment.grant))
 
     def _open_guard(self, deployment: Deployment, recogniser: Recogniser) -> tuple[Event, ...]:
         try:
             return self._guard.open(deployment.authority)
-        except (DocumentError, OSError):
+        except (DocumentError, SafeguardError, OSError):
             recogniser.destroy()
             raise
 
@@ -343,22 +340,19 @@ class Agent:
                     self._revoke(revocation)
             case Verdict():
                 said = judgement(verified, self._unit.trust, now)
-                news = self._guard.awaits(said.decision.alert)
-                events = self._guard.judge(said)
-                if news:
-                    self._recorder.note(judged(said))
-                self._tell_gate(events)
+                self._tell_gate(self._guard.judge(said, lambda: self._recorder.write(judged(said))))
             case RateReview():
-                events = self._guard.review(verified)
-                self._recorder.note(RateReviewed(signers=tuple(map(signer_of, verified.signers))))
-                self._tell_gate(events)
+                line = RateReviewed(signers=tuple(map(signer_of, verified.signers)))
+                self._tell_gate(self._guard.review(verified, lambda: self._recorder.write(line)))
 
     def _tell_gate(self, events: tuple[Event, ...]) -> None:
         for event in events:
             self._apply(event)  # the camera first (R16)
-            rate = self._guard.report() if isinstance(event, MatchingSuspended) else None
+            rate = self._guard.unwritten()
             if rate is not None:
                 self._recorder.note(rate_suspended(rate))
+                if not self._recorder.failed:
+                    self._guard.wrote()
 
     def _take_lease(self, lease: Lease, signer: TrustedKey, grant: Grant, now: Instant) -> None:
         for event in self._leases.take(lease, grant, now):
@@ -397,8 +391,7 @@ class Agent:
         )
         sealed = make_alert(hit, deployment.entries[hit.entry], chip, about, self._unit.identity, now)
         self._despatch.note(sealed, age)
-        subject = sealed.alert.category is Category.TEST_SUBJECT
-        self._guard.made(sealed.alert.alert, sealed.alert.made_at, test_subject=subject)
+        self._guard.made(sealed.alert.alert, sealed.alert.made_at)
         self._despatch.keep(sealed, now)
 
     # --- outbox and state -----------------------------------------------------------------------------

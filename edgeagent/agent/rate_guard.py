@@ -6,6 +6,8 @@ for the people who passed: what a power cut takes of them makes the rate look hi
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +26,13 @@ from edgeagent.safeguards.alert_rate import (
     judged,
     people_passed,
     reviewed,
+    standing_of,
     time_passed,
 )
 from edgeagent.safeguards.authority import Authority, Kind
 from edgeagent.safeguards.gate import Event, MatchingReviewed, MatchingSuspended, Why
 from edgeagent.safeguards.instant import SECOND, Instant
+from edgeagent.safeguards.people import all_differ
 from edgeagent.safeguards.profile import Profile
 from edgeagent.system.files import read_bounded, write_atomic
 
@@ -42,6 +46,11 @@ ASKED_AT_ONCE = 16
 def rate_file(data: Path, deployment: str) -> Path:
     """Where the guard keeps its count; a deployment's name cannot lead out of the folder."""
     return data / FOLDER / f"{AlertRate(deployment=deployment).deployment}.json"
+
+
+def rate_files(data: Path) -> list[Path]:
+    """The counts of all deployments that were in use here and have not ended."""
+    return sorted((data / FOLDER).glob("*.json"))
 
 
 @dataclass(slots=True)
@@ -63,7 +72,8 @@ class RateGuard:
         """Take up the count of this deployment where the last start of the daemon left it.
 
         Raises:
-            DocumentError: the file is damaged; matching does not start on a count that nobody knows.
+            DocumentError: a file is damaged; matching does not start on a count that nobody knows.
+            SafeguardError: R17, another deployment is suspended here; a new one must not shed that.
         """
         file = rate_file(self.data, authority.deployment)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -72,6 +82,8 @@ class RateGuard:
             rate = parse(AlertRate, read_bounded(file, LIMIT), str(file))
             if rate.deployment != authority.deployment:
                 raise DocumentError("is another deployment's", where=str(file), next_step="deploy anew")
+        for other in sorted(set(rate_files(self.data)) - {file}):
+            _not_suspended(parse(AlertRate, read_bounded(other, LIMIT), str(other)))
         self.rate, self._kind, self._saved, self._over = None, authority.kind, None, False
         events = self._next(rate)
         return (MatchingSuspended(Why("R17", rate.suspended)),) if rate.suspended else events
@@ -81,37 +93,51 @@ class RateGuard:
         if self.rate is not None:
             self.rate = people_passed(self.rate, people)
 
-    def awaits(self, alert: str) -> bool:
-        """Whether a verdict on this alert would be news."""
-        return self.rate is not None and alert in self.rate.unjudged
-
-    def made(self, alert: str, at: datetime, *, test_subject: bool) -> None:
-        """An alert is about to be handed to the outbox; on a bench those about test subjects count (R33)."""
+    def made(self, alert: str, at: datetime) -> None:
+        """An alert is about to be handed to the outbox."""
         if self.rate is not None:
-            counts = self._kind is Kind.BENCH or not test_subject
-            self._next(alert_made(self.rate, alert, at, counts=counts))
+            self._next(alert_made(self.rate, alert, at))
 
-    def judge(self, judgement: Judgement) -> tuple[Event, ...]:
-        """Two people's verdict.
+    def judge(self, judgement: Judgement, write: Callable[[], None]) -> tuple[Event, ...]:
+        """Two people's verdict; `write` puts it into the audit log if it is news, before it is kept (R25).
 
         Raises:
             SafeguardError: R17, not about an alert that this deployment made here, or judged before.
+            AuditError: R25, it could not be written; nothing has changed.
         """
         said = judgement.decision
         rate = self._rate_of(said.unit, said.deployment)
         if said.kind is not self._kind:
             raise _elsewhere("verdict")  # R33
-        return self._next(judged(rate, said.alert, false=judgement.was.is_false))
+        after = judged(rate, said.alert, standing_of(judgement.was))
+        if after != rate:
+            write()
+        return self._next(after)
 
-    def review(self, review: Verified[RateReview]) -> tuple[Event, ...]:
+    def review(self, review: Verified[RateReview], write: Callable[[], None]) -> tuple[Event, ...]:
         """A signed review; on a bench no independent signature is asked for, as for its authority.
+
+        `write` puts it into the audit log before the suspension is lifted (R25).
 
         Raises:
             SafeguardError: R17, not about this suspension; R27, a second signature lacks.
+            AuditError: R25, it could not be written; matching stays suspended.
         """
         rate = self._rate_of(review.body.unit, review.body.deployment)
         approval_of_review(review, self.profile, self._kind)
-        return (*self._next(reviewed(rate, review.body, self.unit)), MatchingReviewed())
+        after = reviewed(rate, review.body, self.unit)
+        write()
+        return (*self._next(after), MatchingReviewed())
+
+    def unwritten(self) -> Rate | None:
+        """The report of a suspension that the audit log has no line about, perhaps since before a crash."""
+        rate = self.rate
+        return self.report() if rate is not None and rate.suspended and not rate.written else None
+
+    def wrote(self) -> None:
+        """The audit log has the suspension's line."""
+        if self.rate is not None:
+            self._next(self.rate.model_copy(update={"written": True}))
 
     def look(self, now: Instant, *, trusted: bool) -> tuple[Event, ...]:
         """Once a second: alerts that wait too long, by a clock that is vouched for; the count to disk."""
@@ -143,6 +169,7 @@ class RateGuard:
             bound=rate.bound(self.profile),
             limit=self.profile.false_alert_limit,
             suspended=bool(rate.suspended),
+            suspension=rate.suspension,
             unjudged=(*open_[start:], *open_[:start])[:ASKED_AT_ONCE],
         )
 
@@ -153,7 +180,8 @@ class RateGuard:
 
     def _next(self, rate: AlertRate) -> tuple[Event, ...]:
         """Guarded, and on disk before anybody is told."""
-        before, after = self.rate, rate if self._over else guarded(rate, self.profile)
+        name = secrets.token_hex(16)  # nobody can sign a review before it is drawn
+        before, after = self.rate, rate if self._over else guarded(rate, self.profile, name)
         if self._saved is None or after.model_copy(update={"passed": 0}) != self._saved:
             self._save(after)
         self.rate = after
@@ -181,12 +209,22 @@ def approval_of_review(review: Verified[RateReview], profile: Profile, kind: Kin
             next_step="have it approved with: edgeagent rate approve",
             rule="R27",
         )
-    if len({key.name for key in review.signers}) != len(review.signers):
+    if not all_differ(key.name for key in review.signers):
         raise SafeguardError(
             "is approved by the person who signed it",
             where="review",
             next_step="have somebody else approve it",
             rule="R27",
+        )
+
+
+def _not_suspended(other: AlertRate) -> None:
+    if other.suspended:
+        raise SafeguardError(
+            f"deployment {other.deployment} is suspended on this unit",
+            where="false alert rate",
+            next_step="install it again and have it reviewed, or have it revoked; or wait for its end",
+            rule="R17",
         )
 
 

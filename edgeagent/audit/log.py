@@ -27,7 +27,7 @@ from edgeagent.audit.events import (
     Tally,
 )
 from edgeagent.audit.newest import load_newest, save_newest
-from edgeagent.audit.segments import Recovered, Segment, lines_of, recover, segment_path, segments
+from edgeagent.audit.segments import Regained, Segment, lines_of, recover, segment_path, segments
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import CameraState
 from edgeagent.documents.table import CHECKPOINT, sign
@@ -240,7 +240,7 @@ class Journal:
                 "is full", next_step="move its oldest files to the control room, to be verified with the rest"
             )
 
-    def _lost(self, found: Recovered) -> Head | None:
+    def _lost(self, found: Regained) -> Head | None:
         """The newest checkpoint that this unit remembers, if the log no longer has it."""
         newest = load_newest(self._newest)
         if newest is None or newest in found.checkpoints:

@@ -79,7 +79,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class Regained:
     """What an earlier start left.
 
     Attributes:
@@ -97,7 +97,7 @@ class Recovered:
     cut_octets: int
 
 
-def recover(folder: Path) -> Recovered:
+def recover(folder: Path) -> Regained:
     """Find the end of the log; a line that was half written when the power went is cut off.
 
     Only octets after the last line feed are ever cut: whole lines that do not fit are evidence, and stay.
@@ -115,7 +115,7 @@ def recover(folder: Path) -> Recovered:
             return _walk(number, path, cut)
         path.unlink()  # begun at a rotation, before its first line was durable
         sync_folder(folder)
-    return Recovered(1, None, (), 1, 0)
+    return Regained(1, None, (), 1, 0)
 
 
 def _cut_torn(path: Path) -> int:
@@ -128,7 +128,7 @@ def _cut_torn(path: Path) -> int:
     return len(content) - whole
 
 
-def _walk(number: int, path: Path, cut: int) -> Recovered:
+def _walk(number: int, path: Path, cut: int) -> Regained:
     position: Position | None = None
     checkpoints: list[Head] = []
     first = 1
@@ -145,4 +145,4 @@ def _walk(number: int, path: Path, cut: int) -> Recovered:
         first = entry.sequence if index == 0 else first
         if isinstance(entry.body, Sealed):
             checkpoints.append(position.head)
-    return Recovered(number, position, tuple(checkpoints), first, cut)
+    return Regained(number, position, tuple(checkpoints), first, cut)

@@ -172,6 +172,8 @@ class _Walk:
                 self.removed = self.removed_unsigned or self.removed  # only now it is the unit's word
             case Started():
                 self._left_unsigned()
+                # An honest unit signs a removal at once; what a later start found unsigned is nobody's word.
+                self.removed_unsigned = None
                 self.starts += 1
             case LogRemoved(sequence=sequence, sha256=sha256):
                 self.removed_unsigned = Head(sequence, sha256)

@@ -37,6 +37,8 @@ _LOOK_EVERY_S = 0.1
 
 OpenSource = Callable[[str, str, int, int, int], Source]
 """Makes a source from scheme, target, width, height and frames per second."""
+Slot = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+"""The memory that is shared with the parent, all of it."""
 
 
 def source_for(scheme: str, target: str, width: int, height: int, fps: int) -> Source:
@@ -65,15 +67,15 @@ def main(arguments: list[str], make: OpenSource = source_for) -> None:
     """Serve frames until the parent stops asking."""
     parent, slot, slot_bytes, until_ns = (int(number) for number in arguments[:4])
     _die_with(parent)
-    wanted = threading.Semaphore(0)
-    threading.Thread(target=_obey, args=(until_ns, wanted), daemon=True).start()
     protect_memory()  # R1; the parent says where the system does not allow it
     scheme, target, *sizes = arguments[4:]
     memory = mmap.mmap(slot, slot_bytes)
     memory.madvise(mmap.MADV_DONTDUMP)
+    pixels, wanted = np.frombuffer(memory, np.uint8), threading.Semaphore(0)
+    threading.Thread(target=_obey, args=(until_ns, wanted, pixels), daemon=True).start()
     try:
         source = make(scheme, target, *(int(size) for size in sizes))
-        _serve(source, wanted, np.frombuffer(memory, np.uint8))
+        _serve(source, wanted, pixels)
     except SourceFailed as failure:
         os.write(sys.stdout.fileno(), Reply(failure.status).pack())
 
@@ -85,7 +87,7 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _obey(until_ns: int, wanted: threading.Semaphore) -> None:
+def _obey(until_ns: int, wanted: threading.Semaphore, slot: Slot) -> None:
     """Hear the parent; end the process when the time that it gave is up, or when it is gone.
 
     A thread, since the main one may be blocked in a camera's driver for as long as that likes.
@@ -94,6 +96,7 @@ def _obey(until_ns: int, wanted: threading.Semaphore) -> None:
     while True:
         left_s = (until_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9
         if left_s <= 0:
+            slot.fill(0)  # R1: a daemon that is held up does not overwrite its last frame
             os._exit(LEASE_OVER)  # R16: the kernel closes the device
         if not select.select([parent], [], [], min(left_s, _LOOK_EVERY_S))[0]:
             continue
@@ -106,9 +109,7 @@ def _obey(until_ns: int, wanted: threading.Semaphore) -> None:
             wanted.release()
 
 
-def _serve(
-    source: Source, wanted: threading.Semaphore, slot: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-) -> None:
+def _serve(source: Source, wanted: threading.Semaphore, slot: Slot) -> None:
     # SIGALRM ends the process by default: a driver that blocks, or a parent that hangs, keeps no camera open.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, FIRST_FRAME_WITHIN_S)

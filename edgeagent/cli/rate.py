@@ -15,6 +15,7 @@ from edgeagent.documents.table import REVIEW, sign, verify
 from edgeagent.documents.words import says
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.alert_rate import RateReview
+from edgeagent.safeguards.people import same_person
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 
@@ -33,15 +34,19 @@ def rate() -> None:
     type=click.IntRange(1),
     help="How many it made, as its state says; all of them.",
 )
+@click.option("--suspension", required=True, help="Which one, 32 hex digits, as the unit's state says.")
 @click.option("--reason", required=True, help="What was found and changed, for the record.")
 @click.option("--key", "key_file", required=True, type=FILE, help="Authorising officer's key.")
 @out_option
-def review(unit: str, deployment: str, alerts: int, reason: str, key_file: Path, out: Path) -> None:
+def review(
+    unit: str, deployment: str, alerts: int, suspension: str, reason: str, key_file: Path, out: Path
+) -> None:
     """Sign that the suspension of UNIT was looked into: every alert, and why they were wrong."""
     said = RateReview(
         unit=unit,
         deployment=deployment,
         alerts=alerts,
+        suspension=suspension,
         reviewed_at=SystemClock().now().wall,
         reason=reason,
     )
@@ -61,7 +66,7 @@ def approve(file: Path, key_file: Path, trust_file: Path, root: str, out: Path) 
     document = read_bounded(file, REVIEW.limit)
     now = SystemClock().now()
     read = verify(REVIEW, document, _open_trust(trust_file, root), now)
-    if approver.name in {key.name for key in read.signers}:
+    if any(same_person(approver.name, key.name) for key in read.signers):
         raise DocumentError(
             "was signed by the same person", where=str(file), next_step="have somebody else approve it"
         )

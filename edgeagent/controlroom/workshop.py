@@ -97,7 +97,7 @@ def _one_face_twice(entries: tuple[Entry, ...], templates: Float32Array, alike: 
         Refusal(
             pair.second,
             f"has the face of entry {pair.first}, another person "
-            f"(cosine {pair.cosine:.2f}, limit {alike:.2f}) [R7] — {remedy}",
+            f"(cosine {pair.cosine:.2f}, limit {alike:g}) [R7] — {remedy}",
         )
         for pair in find_duplicates(entries, templates, alike)
     ]

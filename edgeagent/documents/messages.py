@@ -141,6 +141,7 @@ class Rate(StrictModel):
         false_alerts: judged false, or not judged in time.
         bound: rate that is surely exceeded.
         suspended: matching is, until a signed review.
+        suspension: random name of the suspension, which a review must repeat; empty when there is none.
         unjudged: some of the alerts whose verdict the unit asks for; all of them in turn.
     """
 
@@ -151,6 +152,7 @@ class Rate(StrictModel):
     bound: Annotated[float, Field(ge=0, le=1)]
     limit: Annotated[float, Field(gt=0, le=1)]
     suspended: bool
+    suspension: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
     unjudged: Annotated[tuple[AlertId, ...], Field(max_length=16)]
 
 

@@ -30,6 +30,7 @@ from edgeagent.documents.table import WATCHLIST, Verified, sign, verify
 from edgeagent.documents.trust import TrustedKey, TrustStore
 from edgeagent.errors import DocumentError
 from edgeagent.safeguards.instant import Instant
+from edgeagent.safeguards.people import all_differ
 from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
 from edgeagent.safeguards.watchlist import Entry, Manifest, SealedKey, Terms, body_matches
 
@@ -148,8 +149,8 @@ def verify_watchlist(content: bytes, trust: TrustStore, now: Instant) -> SealedW
 
 def independently_approved(verified: Verified[Manifest]) -> bool:
     """Whether an independent approver signed too; two keys of one person are one person."""
-    names = {key.name for key in verified.signers}
-    return verified.signed_by(Role.INDEPENDENT_APPROVER) and len(names) == len(verified.signers)
+    signed = verified.signed_by(Role.INDEPENDENT_APPROVER)
+    return signed and all_differ(key.name for key in verified.signers)
 
 
 def _open_body(manifest: Manifest, body: bytes, own: OneTimeKey) -> tuple[tuple[Entry, ...], Templates]:

@@ -268,6 +268,7 @@ def _review(body: RateReview, now: datetime) -> Lines:
         ("unit", body.unit),
         ("deployment", body.deployment),
         ("covers", f"the first {body.alerts} alerts"),
+        ("suspension", body.suspension),
         ("signed at", moment(body.reviewed_at, now)),
         ("reason", body.reason),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from edgeagent.errors import SafeguardError
+from edgeagent.safeguards.people import same_person
 
 
 class Choice(StrEnum):
@@ -92,14 +93,10 @@ def two_people(operator: str, officer: str) -> None:
     Raises:
         SafeguardError: R21.
     """
-    if _person(operator) == _person(officer):
+    if same_person(operator, officer):
         raise SafeguardError(
             f"operator and officer are one person ({operator})",
             where="verdict",
             next_step="have another person decide",
             rule="R21",
         )
-
-
-def _person(name: str) -> str:
-    return " ".join(name.casefold().split())

@@ -183,7 +183,10 @@ class Network:
     def _fill_input(self, pixels: UInt8Image) -> None:
         target = self._tensor(self._input)[0]
         if self._is_int8:
-            np.bitwise_xor(in_order(self.spec, pixels), np.uint8(0x80), out=target.view(np.uint8))
+            octets = target.view(np.uint8)
+            # Copied first: of a mirrored picture numpy makes a copy of its own, which nobody overwrites (R1).
+            np.copyto(octets, in_order(self.spec, pixels))
+            np.bitwise_xor(octets, np.uint8(0x80), out=octets)
         else:
             normalised(self.spec, pixels, target)
 

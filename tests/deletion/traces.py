@@ -33,7 +33,7 @@ class Sight:
     canvas: UInt8Image
     face: Face
     chip: UInt8Image
-    raw: npt.NDArray[np.float32]
+    raws: tuple[npt.NDArray[np.float32], ...]
     template: npt.NDArray[np.float32]
     scale: float
 
@@ -50,9 +50,10 @@ def see(frame: UInt8Image, near: tuple[float, float], eyes: Eyes) -> Sight | Non
     face = min(close, key=lambda pair: pair[0])[1]
     chip = align(picture, face)
     template = eyes.embedder.embed(chip).vector.copy()
-    raw = _embedding(eyes)._results["template"][0].copy()
+    network = _embedding(eyes)  # looks at the chip, then at its mirror image
+    raws = tuple(network.run(one)["template"][0].copy() for one in (chip.pixels, chip.pixels[:, ::-1]))
     scale = min(canvas.shape[0] / frame.shape[0], canvas.shape[1] / frame.shape[1])
-    return Sight(frame, canvas, face, chip.pixels.copy(), raw, template, scale)
+    return Sight(frame, canvas, face, chip.pixels.copy(), raws, template, scale)
 
 
 def traces(sight: Sight, eyes: Eyes) -> Iterator[Trace]:
@@ -64,6 +65,7 @@ def traces(sight: Sight, eyes: Eyes) -> Iterator[Trace]:
     yield from _pixels("frame", face, None)
     yield from _pixels("detector's picture", seen, eyes.detector._network)
     yield from _pixels("chip", chip, _embedding(eyes))
+    yield from _pixels("mirrored chip", np.ascontiguousarray(chip[:, ::-1]), _embedding(eyes))
     yield from _landmarks(sight)
     yield from _template(sight, _embedding(eyes))
     yield from jpegs(sight)
@@ -123,12 +125,16 @@ def _landmarks(sight: Sight) -> Iterator[Trace]:
 def _template(sight: Sight, network: Network) -> Iterator[Trace]:
     vector, least = sight.template, 16
     yield Trace("template, float32", vector.tobytes(), 4, least)
-    yield Trace("template before scaling, float32", sight.raw.tobytes(), 4, least)
+    for raw in sight.raws:
+        yield Trace("half a template before scaling, float32", raw.tobytes(), 4, least)
+        unit = raw / np.float32(np.linalg.norm(raw))
+        yield Trace("half a template, float32", unit.tobytes(), 4, least)
     yield Trace("template, float64", vector.astype(np.float64).tobytes(), 8, least)
     yield Trace("template, float16", vector.astype(np.float16).tobytes(), 2, least)
     for scale, zero in quantisations(network):
-        within = np.clip(np.round(sight.raw / np.float32(scale)) + zero, -128, 127).astype(np.int8)
-        yield Trace("template, int8 of the network", within.tobytes(), 1, least)
+        for raw in sight.raws:
+            within = np.clip(np.round(raw / np.float32(scale)) + zero, -128, 127).astype(np.int8)
+            yield Trace("half a template, int8 of the network", within.tobytes(), 1, least)
     yield Trace("template, int8 of unit length", np.round(vector * 127).astype(np.int8).tobytes(), 1, least)
     for shift in range(3):
         text = base64.urlsafe_b64encode(bytes(shift) + vector.tobytes())[4:]

@@ -11,6 +11,7 @@ from edgeagent.agent.recogniser import Recogniser
 from edgeagent.safeguards.decide import Hit, Policy
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.instant import SECOND
+from edgeagent.vision.align import STANDARD
 from edgeagent.vision.detect import Detector
 from edgeagent.vision.embed import Embedder
 from edgeagent.vision.match import Gallery
@@ -25,6 +26,7 @@ class ScriptedVision:
     """Stands where both networks stand; keeps what it is asked to make, if it is told to."""
 
     dimensions = DIMENSION
+    layout = STANDARD
 
     def __init__(self, faces: int, probe: np.ndarray[Any, Any]) -> None:
         self.faces = faces
