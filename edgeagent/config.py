@@ -164,12 +164,26 @@ def load_desk_config(file: Path) -> DeskConfig:
     return _load(DeskConfig, file)
 
 
+def read_table(file: Path, limit: int, if_empty: str) -> dict[str, Any]:
+    """A TOML file that somebody wrote, as a table; `if_empty` is the advice if nothing is in it.
+
+    Raises:
+        ConfigError: cannot be read, longer than `limit` bytes, not TOML, or empty.
+    """
+    table: dict[str, Any] = {}
+    if not file.is_file() or file.stat().st_size:
+        try:
+            table = tomllib.loads(read_bounded(file, limit, ConfigError).decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+            what = f"is not TOML: {cause}"
+            raise ConfigError(what, where=str(file), next_step="correct that line") from cause
+    if not table:
+        raise ConfigError("is empty", where=str(file), next_step=if_empty)
+    return table
+
+
 def _load(model: type[Section], file: Path) -> Section:
-    content = read_bounded(file, CONFIG_LIMIT, ConfigError)
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+    table = read_table(file, CONFIG_LIMIT, _sections(model))
     if "file" in table:
         # Set by the program: it says where relative paths start.
         raise ConfigError("unknown key", where=f"{file}: file", next_step="remove it")
@@ -177,6 +191,12 @@ def _load(model: type[Section], file: Path) -> Section:
         return model.model_validate({**table, "file": file.absolute()})
     except ValidationError as cause:
         raise _explain(cause, model, file) from None
+
+
+def _sections(model: type[StrictModel]) -> str:
+    fields = model.model_fields.items()
+    wanted = [f"[{name}]" for name, field in fields if field.is_required() and name != "file"]
+    return f"write its sections {', '.join(wanted)}; deploy/ has an example"
 
 
 def _explain(cause: ValidationError, model: type[StrictModel], file: Path) -> ConfigError:

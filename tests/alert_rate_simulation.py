@@ -80,9 +80,9 @@ def _most_people(limits: Profile, false: int) -> int:
 
 
 def _suspends(limits: Profile, false: int, people: int) -> bool:
-    made = MadeAlert(alert="0" * 32, made_at=NOW.wall, counts=True, standing=Standing.FALSE)
+    made = MadeAlert(alert="0" * 32, made_at=NOW.wall, standing=Standing.FALSE)
     rate = AlertRate(deployment="simulation", passed=people, alerts=(made,) * false)
-    return bool(guarded(rate, limits).suspended)
+    return bool(guarded(rate, limits, "0" * 32).suspended)
 
 
 def simulate(setting: Setting, deployments: int, rng: np.random.Generator) -> Outcome:

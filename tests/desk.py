@@ -70,7 +70,7 @@ from edgeagent.documents.watchlist_file import pack
 from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Authority, Grant, Kind
 from edgeagent.safeguards.categories import Category, ImageBasis, UseCase
-from edgeagent.safeguards.certificate import Certificate, Difference, Floor, GroupResult
+from edgeagent.safeguards.certificate import Certificate, Difference, Excluded, Floor, GroupResult
 from edgeagent.safeguards.decide import Hit
 from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.safeguards.lease import Lease
@@ -138,6 +138,7 @@ def profile(**changes: Any) -> Profile:
         "retention_max_h": 24.0,
         "threshold_min": 0.4,
         "threshold_usual": 0.45,
+        "certified_fpir_max": 0.001,
         "alert_ttl_max_s": 120.0,
         "independent_approval": False,
         "false_alert_limit": 0.001,
@@ -230,7 +231,13 @@ def floor(entries: int, threshold: float, fpir: float = 1e-3, **changes: Any) ->
 
 def group(label: str, **changes: Any) -> GroupResult:
     """A group of volunteers with enough people."""
-    said: dict[str, Any] = {"people": 40_000, "falsely_matched": 0, "tpir": 0.9}
+    said: dict[str, Any] = {
+        "people": 40_000,
+        "falsely_matched": 0,
+        "tpir": 0.9,
+        "sought": 5000,
+        "failure_to_acquire": 0.01,
+    }
     return GroupResult(label=label, **(said | changes))
 
 
@@ -254,6 +261,9 @@ def certificate(**changes: Any) -> Certificate:
         "expires_at": START + timedelta(days=335),
         "dataset": "pictures of volunteers, made for a test",
         "people": 9000,
+        "excluded": Excluded(pictures=0, people=0),
+        "seed": 0,
+        "failure_to_acquire": 0.01,
         "runtime": "a runtime 1.0",
         "machine": "x86_64",
         "confidence": 0.95,
@@ -322,6 +332,7 @@ def rate(**changes: Any) -> Rate:
         "bound": 0.0001,
         "limit": 0.001,
         "suspended": False,
+        "suspension": "",
         "unjudged": ("0" * 32,),
     }
     return Rate(**(said | changes))
@@ -353,12 +364,16 @@ def verdict(decided: bytes, **changes: Any) -> Verdict:
     return Verdict(**(said | changes))
 
 
+SUSPENSION = "5a" * 16
+
+
 def review(**changes: Any) -> RateReview:
     """What the authorising officer signs after looking into a suspension."""
     said: dict[str, Any] = {
         "unit": UNIT,
         "deployment": DEPLOYMENT,
         "alerts": 3,
+        "suspension": SUSPENSION,
         "reviewed_at": NOW.wall,
         "reason": "a low sun behind the camera; it was turned and tried with volunteers",
     }

@@ -68,7 +68,7 @@ def group(label: str, people: int = 500, errors: int = 0, tpir: float = 0.9, **c
         "people": people,
         "images": people,
         "enough": True,
-        "failure_to_acquire": None,
+        "failure_to_acquire": rate(0, people),
         "fnmr": None,
         "fmr": None,
         "tpir": rate(found, people),
@@ -78,7 +78,7 @@ def group(label: str, people: int = 500, errors: int = 0, tpir: float = 0.9, **c
 
 
 def compared(*groups: Group, threshold: float = 0.5, significant: tuple[str, ...] = ()) -> Groups:
-    """Groups, compared in both rates of a search."""
+    """Groups, compared in what a certificate asks for."""
     labels = tuple(group.label for group in groups if group.enough)
     tests = [
         GroupTest.model_validate(
@@ -91,7 +91,7 @@ def compared(*groups: Group, threshold: float = 0.5, significant: tuple[str, ...
                 "significant": name in significant,
             }
         )
-        for name in ("tpir", "fpir")
+        for name in ("failure_to_acquire", "tpir", "fpir")
     ]
     return Groups(
         threshold=threshold,

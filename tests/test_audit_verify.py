@@ -12,17 +12,19 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeagent.audit.chain import Head, decode, digest
-from edgeagent.audit.log import Limits
+from edgeagent.audit.chain import Head, decode, digest, encode
+from edgeagent.audit.events import CameraMoved, LogRemoved, Stopped
+from edgeagent.audit.log import Journal, Limits
 from edgeagent.audit.segments import lines_of
 from edgeagent.audit.verify import Published, Verdict, published_line, verify_log
 from edgeagent.cli.audit import audit
 from edgeagent.documents.keys import Role
+from edgeagent.documents.messages import CameraState
 from edgeagent.documents.table import STATE, sign
 from edgeagent.errors import DocumentError
-from tests.audit_logs import DESK, Writer, alert_made, day, log_files, make_log
+from tests.audit_logs import DESK, Writer, alert_made, day, log_files, make_log, started
 from tests.audit_tampering import Outcome, is_checkpoint, outcomes, report, row
-from tests.desk import OTHER_UNIT, UNIT, state
+from tests.desk import OTHER_UNIT, UNIT, at, state
 
 # --- the matrix ---------------------------------------------------------------------------------------------
 
@@ -274,3 +276,28 @@ def test_lines_after_the_last_checkpoint_are_told_to_be_unsigned(tmp_path: Path,
     verdict = _verdict_of(writer)
     assert (verdict.last, verdict.sealed) == (3, 2)
     assert "1 line(s) after it not signed yet" in run("verify", *log_files(writer.data), *store).stdout
+
+
+def test_a_removal_that_somebody_noted_while_the_unit_was_off_is_nobodys_word(tmp_path: Path) -> None:
+    """The next start signs whatever lies unsigned on the disk; a removal among it is not the unit's."""
+    unit = DESK[Role.UNIT]
+    journal = Journal(tmp_path, unit)
+    journal.start(started(1), at(0), clock_trusted=True)
+    for number in range(3):
+        journal.write(alert_made(number), at(1 + number), clock_trusted=True)
+    journal.write(CameraMoved(state=CameraState.CLOSED), at(9), clock_trusted=True)  # which is signed
+    (file,) = log_files(tmp_path)
+    lines = list(lines_of(file))
+    last = decode(lines[-1])
+    said = LogRemoved(sequence=last.sequence - 1, sha256=last.before)
+    where = {"sequence": last.sequence + 1, "before": digest(lines[-1]), "body": said}
+    file.write_bytes(b"".join([*lines, encode(last.model_copy(update=where))]))
+
+    journal = Journal(tmp_path, unit)
+    journal.start(started(2), at(100), clock_trusted=True)
+    journal.write(Stopped(), at(101), clock_trusted=True)
+    file.write_bytes(b"".join(list(lines_of(file))[len(lines) - 1 :]))
+    verdict = verify_log([file], DESK.trust, [], unit=last.unit)
+    assert not verdict.good
+    assert verdict.fault is not None
+    assert "the log does not say who removed them" in str(verdict.fault)

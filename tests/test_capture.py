@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,6 +83,13 @@ def running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def ready_within(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.02)
+    return condition()
 
 
 def ends_within(pid: int, seconds: float) -> bool:
@@ -267,6 +274,8 @@ def test_a_device_closes_at_the_end_of_its_lease_whatever_the_daemon_and_the_dri
             assert not capture.wiped
         else:
             capture.next_frame(0.5)
+        if behaviour == "stall":
+            assert ready_within(lambda: not capture.wiped, START_S)  # half a frame is in the slot
         capture.allow_until(in_s(0.5))
         assert ends_within(pid, 1.5)
         assert capture.wiped  # R1: by the child, as nobody here has released the frame

@@ -20,6 +20,7 @@ import pytest
 
 from edgeagent.cli import main
 from edgeagent.cli.main import edgeagent
+from edgeagent.documents.explain import NAMES
 from edgeagent.documents.keys import Role, load_identity, save_identity
 from tests.bench_unit import Bench, Officers, make_bench
 
@@ -76,6 +77,21 @@ COMMANDS = list(_commands(edgeagent))
 
 def test_there_are_all_commands() -> None:
     assert {("run",), ("doctor",), ("lease", "hold"), ("alerts", "watch"), ("keys", "new")} <= set(COMMANDS)
+
+
+def test_the_first_help_puts_every_command_in_a_group_once(run) -> None:
+    groups = re.findall(
+        r"^  [A-Z][a-z ]+?  +([a-z].*)$", run("--help").out.split("Options:")[0], re.MULTILINE
+    )
+    named = [name for line in groups for name in line.split(", ")]
+    assert sorted(named) == sorted(edgeagent.list_commands(click.Context(edgeagent)))
+
+
+def test_verify_names_every_kind_of_document_that_it_takes(run) -> None:
+    shown = " ".join(run("documents", "verify", "--help").out.split())
+    kinds = [name.split(":")[0].split(" of ")[0].split(" for ")[0] for name in NAMES.values()]
+    missing = [kind for kind in kinds if kind.removeprefix("evaluation ").removesuffix(" key") not in shown]
+    assert not missing
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,20 @@ def test_what_the_certificate_says_of_groups_is_on_the_page() -> None:
     assert read(render(about(), [row()], (), UNKNOWN)).said["Groups of people"].startswith("unknown")
 
 
+@pytest.mark.parametrize(
+    ("fpir", "says"),
+    [
+        (0.75, "at most 7,500 for"),
+        (0.012345, "at most 123 for"),
+        (3e-4, "at most 3 for"),
+        (5e-5, "at most 0.5 f"),
+    ],
+)
+def test_figures_are_plain_numbers(fpir: float, says: str) -> None:
+    expected = false_alerts(certificate(floors=(floor(100, 0.6, fpir),)), 0.7, 100)
+    assert says in expected.text
+
+
 def test_no_value_can_become_markup() -> None:
     evil = "<script>alert(1)</script> & <img src=x onerror=alert(1)> padding padding"
     young = row(entry="e2", date_of_birth="2010-01-01", under_18_rationale=evil)
@@ -262,6 +276,9 @@ def test_checked_then_built_then_opened_by_the_unit_alone_then_asked(shop: Shop)
     sealed = verify_watchlist(
         (shop.path / "street.edgelist").read_bytes(), shop.office.trust(), SystemClock().now()
     )
+    lasts = sealed.manifest.not_after - sealed.manifest.not_before
+    most = shop.office.limits.deployment_max_h
+    assert lasts == timedelta(hours=most), "units of this profile take it"
     entries, templates = sealed.open(load_key(shop.path / "data", UNIT, DEPLOYMENT))
     assert [entry.entry for entry in entries] == ["e1", "e2"]
     assert len(templates) == 2
@@ -308,6 +325,8 @@ def test_a_refused_list_still_has_its_page(shop: Shop) -> None:
         (("--key", "list.key", "--unit-key", "unit.jws"), "is a second key of unit-01"),
         (("--key", "list.key", "--unit-key", "certificate.json"), "edgeagent-deployment-key: is"),
         (("--key", "list.key", "--unit", "unit-01"), "No such option"),
+        (("--check", "--hours", "99"), "SafeguardError: --hours: 99 h is longer than the profile's"),
+        (("--check", "--hours", "99"), "[R6] — give "),
     ],
 )
 def test_orders_that_cannot_be_carried_out(options: tuple[str, ...], says: str, shop: Shop) -> None:

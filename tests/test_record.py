@@ -11,6 +11,7 @@ import json
 import re
 from datetime import UTC, timedelta
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from edgeagent.audit.events import AlertsGone, Refused, Stopped
+from edgeagent.audit.events import AlertsGone, RateReviewed, RateSuspended, Refused, Stopped
 from edgeagent.controlroom.record.build import build
 from edgeagent.controlroom.record.disclosure import WITHHELD_BELOW, withhold
 from edgeagent.controlroom.record.model import DeploymentRecord, Record
@@ -28,13 +29,27 @@ from edgeagent.controlroom.record.table import to_csv
 from edgeagent.controlroom.record.times import Span, overlaid
 from edgeagent.controlroom.record.verdicts import nearest_rank
 from edgeagent.documents.deployment_return import DeploymentReturn
+from edgeagent.documents.keys import Role
 from edgeagent.documents.schemas import DIALECT
 from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.categories import Category
 from edgeagent.safeguards.gate import State
 from tests.desk import DEPLOYMENT, END, OTHER_UNIT
-from tests.record_log import SHUT, Story, alert, camera, evening, gate, judged, loaded, moment, started, tally
+from tests.record_log import (
+    OFFICER,
+    SHUT,
+    Story,
+    alert,
+    camera,
+    evening,
+    gate,
+    judged,
+    loaded,
+    moment,
+    started,
+    tally,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = Path(__file__).parents[1] / "docs" / "record.schema.json"
@@ -208,6 +223,35 @@ def test_a_restart_in_the_middle_loses_no_count() -> None:
     assert [(period.seconds, period.ended) for period in record.camera] == [(100, "unknown"), (180, "closed")]
 
 
+def test_a_review_after_a_restart_is_of_the_suspension_before_it() -> None:
+    """R17; another unit's review is not."""
+    tripped = RateSuspended(false_alerts=6, passed=900, bound=0.002, limit=0.001)
+    review = RateReviewed(signers=(OFFICER,))
+    story = Story().begin().up(0).tell(60, tally(900), tripped).down(61).tell(70, Stopped())
+    story.begin(100, boot=2).tell(200, review).up(210).down(270).tell(280, Stopped())
+    other = Story(unit=OTHER_UNIT).begin().up(0).tell(60, tripped).down(61).tell(70, Stopped())
+    first, second = one(story, other).suspensions
+    assert (first.unit, first.at, first.reviewed_at) == (story.unit, moment(60), moment(200))
+    assert first.reviewed_by == (Role.AUTHORISING_OFFICER,)
+    assert (second.unit, second.reviewed_at) == (OTHER_UNIT, None)
+
+
+@pytest.mark.parametrize(
+    ("sites", "said"),
+    [
+        (["High Street", "Low Street", "High Street"], "High Street; Low Street"),
+        (["a" * 200, "b" * 200, "c" * 200], "a" * 200 + "; and 2 more"),
+        (["a" * 100, "b" * 200, "c" * 200], "a" * 100 + "; " + "b" * 200 + "; and 1 more"),
+    ],
+)
+def test_a_deployment_at_several_places_names_them_or_says_how_many(sites: list[str], said: str) -> None:
+    story = Story()
+    for number, site in enumerate(sites):
+        story.begin(number * 100, boot=number + 1, site=site).up(number * 100 + 5).down(number * 100 + 50)
+        story.tell(number * 100 + 60, Stopped())
+    assert one(story).published.location == said
+
+
 def test_an_orderly_restart_is_no_gap() -> None:
     story = Story().begin().up(0).tell(50, tally(5)).down(60).tell(61, Stopped())
     story.begin(100, boot=2).up(110).tell(150, tally(5)).down(160).tell(161, Stopped())
@@ -310,9 +354,13 @@ def test_bench_and_live_are_never_in_one_record(name: str) -> None:
     [
         ((180, 96, 31), (180, 96, 31)),
         ((180, 96, 3), (180, None, None)),  # 96 too, or 3 would follow from the total
-        ((180, 2, 3), (180, None, None)),  # two are enough: their sum is 5
+        ((180, 2, 3), (None, None, None)),  # 2 and 3 are too few together
+        ((180, 7, 3), (180, None, None)),
+        ((5, 4, 4), (None, None, None)),  # two 4s would follow from their sum
+        ((5, 5, 4), (None, None, None)),  # which of the two 5s must not depend on the order
         ((180, 1, 2), (None, None, None)),  # their sum is 3: small itself
         ((180, 4, 0), (None, None, 0)),
+        ((1, 1, 1), (None, None, None)),
         ((3, 0, 0), (None, None, None)),
         ((5, 0, 0), (5, 0, 0)),
         ((0, 0, 0), (0, 0, 0)),
@@ -333,6 +381,54 @@ def test_no_small_count_follows_by_subtraction(counts: list[int]) -> None:
     assert all(count in (None, named[name]) for name, count in shown.items())
     assert len(hidden) != 1
     assert not hidden or sum(hidden) >= WITHHELD_BELOW or len(hidden) == len(counts)
+
+
+@pytest.mark.parametrize(("categories", "most"), [(2, 24), (3, 16), (4, 11), (5, 7), (7, 4)])
+def test_no_withheld_count_follows_from_trying_every_list(categories: int, most: int) -> None:
+    """Whoever has this program and the list's length: every withheld count has more than one answer."""
+    answers: dict[tuple[int, tuple[int | None, ...]], list[set[int]]] = {}
+    for counts in product(range(most + 1), repeat=categories):
+        if sum(counts) > most:
+            continue  # not every list of that length is tried here
+        shown = tuple(withhold({str(number): count for number, count in enumerate(counts)}).values())
+        possible = answers.setdefault((sum(counts), shown), [set() for _ in counts])
+        for seen, count in zip(possible, counts, strict=True):
+            seen.add(count)
+    for (_, shown), possible in answers.items():
+        assert all((len(seen) > 1) == (count is None) for seen, count in zip(possible, shown, strict=True))
+
+
+@pytest.mark.parametrize("count", range(1, WITHHELD_BELOW))
+@pytest.mark.parametrize("categories", range(2, 13))
+def test_equal_small_counts_everywhere_are_not_the_only_answer(categories: int, count: int) -> None:
+    """Here no other order helps: another list of the same length has to look the same."""
+    equal = [count] * categories
+    ones = [1] * (categories - 1)
+    other = [2, *ones[1:], 0] if count == 1 else [*ones, sum(equal) - sum(ones)]
+    for counts in (equal, other):
+        assert set(withhold({str(number): each for number, each in enumerate(counts)}).values()) == {None}
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, 9, 10, 40, 180]), min_size=2, max_size=8), st.data())
+def test_withheld_counts_in_another_order_are_shown_alike(counts: list[int], data: st.DataObject) -> None:
+    shown = list(withhold({str(number): count for number, count in enumerate(counts)}).values())
+    places = [number for number, count in enumerate(shown) if count is None]
+    other = list(counts)
+    for place, source in zip(places, data.draw(st.permutations(places)), strict=True):
+        other[place] = counts[source]
+    assert list(withhold({str(number): count for number, count in enumerate(other)}).values()) == shown
+    hidden = {counts[place] for place in places}
+    assert len(hidden) != 1 or len(places) == len(counts)
+
+
+def test_size_and_composition_are_of_one_list() -> None:
+    """The longest without test subjects, whose size is published."""
+    many = {Category.WANTED_ON_WARRANT: 50, Category.SUSPECTED_OF_OFFENCE: 40, Category.TEST_SUBJECT: 100}
+    story = Story().begin(counts=many).up(0).down(9).tell(10, Stopped())
+    fewer = {Category.WANTED_ON_WARRANT: 60, Category.SUSPECTED_OF_OFFENCE: 70}
+    record = one(story.begin(100, boot=2, counts=fewer).up(110).down(120).tell(130, Stopped()))
+    shown = [count for count in record.composition.categories.values() if count]
+    assert (record.published.watchlist_size, shown) == (130, [60, 70])
 
 
 def test_no_name_no_alert_and_no_whole_key_is_in_any_form() -> None:

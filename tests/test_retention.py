@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -100,7 +102,7 @@ def test_what_is_due_is_destroyed_and_nothing_else(room: Room) -> None:
     assert room.erased() == [("alert_key", "old-one")]
     after = room.run("status")
     assert after.exit_code == 0, after.output
-    assert "old-one: no key here" in after.output
+    assert "old-one: no key found here" in after.output
 
 
 def test_it_may_run_as_often_as_a_timer_likes(room: Room) -> None:
@@ -255,8 +257,118 @@ def test_a_link_is_not_followed_out_of_the_folder(
     folder = room.deployment("old-one", 25 * HOUR)
     (folder / "desk.key").rename(outside)
     (folder / "desk.key").symlink_to(outside)
-    assert expire(room).exit_code == 0
+    for done in (room.run("status"), expire(room)):
+        assert done.exit_code == 1
+        assert f"{folder / 'desk.key'}: a link; what it leads to was not looked at" in done.output
+    assert "old-one: no key found here" in room.run("status").output
     assert outside.exists()
+    (folder / "desk.key").unlink()
+    (folder / "to-nothing").symlink_to(room.path / "nothing")
+    (folder / "to-what-was-seen").symlink_to(room.path / "trust.json")
+    assert room.run("status").exit_code == 0
+    (folder / "folder").symlink_to(outside.parent)
+    (folder / "circle").symlink_to(folder / "circle")
+    links = json.loads(room.run("status", "--json").stdout)["links"]
+    assert [Path(link).name for link in links] == ["circle", "folder"]
+
+
+def test_every_key_that_an_authority_of_the_deployment_named_ends(room: Room) -> None:
+    """It was signed again with another alert key: what was sealed to the first is sealed to it for ever."""
+    folder = room.deployment("old-one", 25 * HOUR, file="first.key")
+    room.deployment("old-one", 25 * HOUR, file="second.key", sequence=2)
+    assert "first.key" in room.run("status").output
+    assert expire(room).exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["authority-1.json", "authority-2.json"]
+    assert room.erased() == [("alert_key", "old-one")] * 2
+
+
+def test_of_two_keys_only_the_one_that_serves_another_deployment_waits(room: Room) -> None:
+    shared = new_alert_key(OFFICE[Role.CONTROL_ROOM])
+    folder = room.deployment("old-one", 25 * HOUR, file="first.key")
+    room.deployment("old-one", 25 * HOUR, file="second.key", key=shared, sequence=2)
+    room.deployment("new-one", 1 * HOUR, key=shared)
+    assert expire(room).exit_code == 1
+    assert not (folder / "first.key").exists()
+    assert (folder / "second.key").exists()
+
+
+@pytest.mark.parametrize("blanks", [b"\n", b" \t\r\n", b"\n" * 2000])
+def test_a_key_that_begins_with_blanks_is_a_key(blanks: bytes, room: Room) -> None:
+    key = room.deployment("old-one", 25 * HOUR) / "desk.key"
+    key.write_bytes(blanks + key.read_bytes())
+    assert load_identity(key)
+    assert expire(room).exit_code == 0
+    assert not key.exists()
+
+
+def test_a_key_of_no_authority_here_is_a_finding(room: Room) -> None:
+    save_identity(new_alert_key(OFFICE[Role.CONTROL_ROOM]), room.path / "lost.key")
+    done = room.run("status")
+    assert done.exit_code == 1
+    assert "lost.key: a private key to which no authority here seals alerts" in done.output
+
+
+_FULL_DISK = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from edgeagent.controlroom.retention_erasure import Eraser, ErasureLog
+from edgeagent.errors import AuditError
+from edgeagent.safeguards.instant import Instant
+log, key, room = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + room,) * 2)
+try:
+    with ErasureLog(log, "desk") as opened:
+        Eraser(opened).key(key, "old-one", Instant(1, datetime.now(UTC), synchronised=True))
+except AuditError as refusal:
+    sys.exit(f"{refusal.rule} {refusal}")
+"""
+
+
+@pytest.mark.parametrize("octets", [0, 1, 100])
+def test_on_a_full_disk_nothing_is_destroyed(octets: int, room: Room) -> None:
+    """R25: an erasure that cannot be logged does not begin; the log stays as it was."""
+    room.deployment("older-one", 26 * HOUR)
+    expire(room)
+    folder = room.deployment("old-one", 25 * HOUR)
+    log, key = room.path / LOG, folder / "desk.key"
+    before = log.read_bytes()
+    command = [sys.executable, "-c", _FULL_DISK, str(log), str(key), str(octets)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("R25 ")
+    assert "has no room for a line" in done.stderr
+    assert load_identity(key)
+    assert log.read_bytes() == before
+    assert expire(room).exit_code == 0
+    assert room.erased() == [("alert_key", "older-one"), ("alert_key", "old-one")]
+
+
+def test_what_was_reserved_and_did_not_happen_leaves_nothing(room: Room) -> None:
+    """The key is gone meanwhile: another program's work, and its line."""
+    log = room.path / LOG
+    with ErasureLog(log, "desk") as opened:
+        Eraser(opened).key(room.path / "no.key", "a-deployment-with-a-long-name", NOW)
+        opened.reserve("alert_key", "old-one", NOW)
+        opened.commit()
+        opened.reserve("alert_key", "another-one", NOW)
+    assert room.erased() == [("alert_key", "old-one")]
+
+
+def test_rows_of_alerts_are_not_removed_unlogged(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = room.deployment("old-one", 25 * HOUR)
+    (folder / "desk.key").unlink()
+    mine = new_alert_key(OFFICE[Role.CONTROL_ROOM])
+    with Receiver(folder / "received.sqlite", mine, DESK.trust) as receiver:
+        sealed = DESK.alert(alert_key=mine.seal_key, deployment="old-one")
+        receiver.take(f"lfr/v1/{UNIT}/alert", sealed.message, NOW)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", lambda *_: 0)
+        assert isinstance(expire(room).exception, AuditError)
+    with closing(sqlite3.connect(folder / "received.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM received").fetchone() == (1,)
+    assert expire(room).exit_code == 0
+    assert room.erased() == [("received_alerts", "old-one")]
 
 
 def test_a_program_reads_the_same(room: Room) -> None:

@@ -33,6 +33,7 @@ from edgeagent.safeguards.authority import Authority, Grant, Kind, approval_rule
 from edgeagent.safeguards.certificate import Certificate, threshold_allowed
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.model_use import Use, use_allowed
+from edgeagent.safeguards.people import all_differ
 from edgeagent.safeguards.sources import source_allowed
 from edgeagent.safeguards.watchlist import (
     Entry,
@@ -163,7 +164,7 @@ def judge(papers: Papers, unit: Unit, now: Instant) -> Grant:
     watchlist_allows(manifest, authority, profile, approved=independently_approved(listed), now=now)
     grant = within_list(grant, manifest)
     certificate = papers.certificate and verified_certificate(papers.certificate, trust, now)
-    threshold_allowed(authority, certificate or None, entries=manifest.entries)
+    threshold_allowed(authority, certificate or None, profile, entries=manifest.entries)
     source_allowed(
         unit.config.source,
         bench=authority.kind is Kind.BENCH,

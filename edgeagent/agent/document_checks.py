@@ -112,7 +112,8 @@ def _authority_on_unit(
     entries = sealed.manifest.entries
 
     def floor() -> None:
-        threshold_allowed(authority, installed_certificate(config, trust, place.now), entries=entries)
+        certificate = installed_certificate(config, trust, place.now)
+        threshold_allowed(authority, certificate, trust.profile, entries=entries)
 
     run.attempt(certified, floor, f"{authority.threshold:g} for {entries} entries")
     subjects = only_test_subjects(sealed.manifest)
@@ -294,6 +295,6 @@ def _certificate(
 
     def covers() -> None:
         sealed = usable_watchlist(config, trust, authority.body, place.now)
-        threshold_allowed(authority.body, certificate, entries=sealed.manifest.entries)
+        threshold_allowed(authority.body, certificate, trust.profile, entries=sealed.manifest.entries)
 
     run.attempt("covers threshold, model and list", covers, f"{authority.body.threshold:g}")

@@ -94,7 +94,9 @@ class Recorder:
         before, self._gate = self._gate, gate.state
         if before is gate.state:
             return
-        moved = GateMoved(before=before, after=gate.state, rule=gate.why.rule, why=_text(gate.why.text))
+        # A revocation's reason is somebody's words; the log has no room for any.
+        why = "revoked" if gate.ended is not None and gate.why.rule == "R27" else _text(gate.why.text)
+        moved = GateMoved(before=before, after=gate.state, rule=gate.why.rule, why=why)
         if gate.state is State.LIVE:
             self.write(moved)
         else:

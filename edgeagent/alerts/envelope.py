@@ -56,6 +56,6 @@ def unwrap(message: bytes, kind: str) -> bytes:
     envelope = parse(Envelope, message, f"{kind} message")
     if envelope.type != f"edgeagent.{kind}.v1":
         raise DocumentError(
-            f"is of type {envelope.type}", where=f"{kind} message", next_step="check the sender's topics"
+            "is of another type", where=f"{kind} message", next_step="check the sender's topics"
         )
     return envelope.data.encode()

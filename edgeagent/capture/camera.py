@@ -15,6 +15,7 @@ from edgeagent.capture.protocol import (
     ASKED_AGAIN_WITHIN_S,
     LEASE_OVER,
     REPLY_BYTES,
+    STALLED,
     Reply,
     Request,
     Status,
@@ -141,7 +142,7 @@ class CaptureProcess:
 
     def _died(self) -> CaptureError:
         code = self._ended()
-        if code == -signal.SIGALRM:
+        if code in (STALLED, -signal.SIGALRM):
             what = f"gave no frame for {ASKED_AGAIN_WITHIN_S:g} s or more"
             return CaptureError(what, where=self._spec.target, next_step="check the camera's plug and power")
         if code == LEASE_OVER:

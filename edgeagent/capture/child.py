@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from edgeagent.capture.protocol import (
     FIRST_FRAME_WITHIN_S,
     LEASE_OVER,
     REQUEST_BYTES,
+    STALLED,
     Reply,
     Request,
     Status,
@@ -32,6 +34,7 @@ from edgeagent.capture.source import Source, SourceFailed
 from edgeagent.system.process import protect_memory
 
 _PR_SET_PDEATHSIG = 1
+_KERNEL_LATER_S = 0.5
 _LOOK_EVERY_S = 0.1
 """A timer would stop while the machine is suspended; the lease does not."""
 
@@ -39,6 +42,23 @@ OpenSource = Callable[[str, str, int, int, int], Source]
 """Makes a source from scheme, target, width, height and frames per second."""
 Slot = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """The memory that is shared with the parent, all of it."""
+
+
+@dataclass(slots=True)
+class _Limits:
+    """Until when the device may be open, on CLOCK_BOOTTIME: by the lease, and for want of frames."""
+
+    lease_ns: int
+    answer_ns: int = 2**63 - 1
+
+    def answer_within(self, seconds: float) -> None:
+        """A frame must come and the next be asked for within this time.
+
+        SIGALRM ends a process by default: should a driver keep the interpreter from running the thread that
+        looks at this, the kernel does it a little later.
+        """
+        self.answer_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(seconds * 1e9)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _KERNEL_LATER_S)
 
 
 def source_for(scheme: str, target: str, width: int, height: int, fps: int) -> Source:
@@ -71,11 +91,12 @@ def main(arguments: list[str], make: OpenSource = source_for) -> None:
     scheme, target, *sizes = arguments[4:]
     memory = mmap.mmap(slot, slot_bytes)
     memory.madvise(mmap.MADV_DONTDUMP)
-    pixels, wanted = np.frombuffer(memory, np.uint8), threading.Semaphore(0)
-    threading.Thread(target=_obey, args=(until_ns, wanted, pixels), daemon=True).start()
+    pixels, wanted, limits = np.frombuffer(memory, np.uint8), threading.Semaphore(0), _Limits(until_ns)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    threading.Thread(target=_obey, args=(limits, wanted, pixels), daemon=True).start()
     try:
         source = make(scheme, target, *(int(size) for size in sizes))
-        _serve(source, wanted, pixels)
+        _serve(source, limits, wanted, pixels)
     except SourceFailed as failure:
         os.write(sys.stdout.fileno(), Reply(failure.status).pack())
 
@@ -87,38 +108,39 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _obey(until_ns: int, wanted: threading.Semaphore, slot: Slot) -> None:
+def _obey(limits: _Limits, wanted: threading.Semaphore, slot: Slot) -> None:
     """Hear the parent; end the process when the time that it gave is up, or when it is gone.
 
-    A thread, since the main one may be blocked in a camera's driver for as long as that likes.
+    A thread, since the main one may be blocked in a camera's driver for as long as that likes. The slot is
+    overwritten first: a daemon that is held up does not do it (R1).
     """
     parent = sys.stdin.fileno()
     while True:
-        left_s = (until_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9
-        if left_s <= 0:
-            slot.fill(0)  # R1: a daemon that is held up does not overwrite its last frame
-            os._exit(LEASE_OVER)  # R16: the kernel closes the device
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if now_ns >= limits.lease_ns or now_ns >= limits.answer_ns:
+            slot.fill(0)
+            os._exit(LEASE_OVER if now_ns >= limits.lease_ns else STALLED)  # the kernel closes the device
+        left_s = (limits.lease_ns - now_ns) / 1e9
         if not select.select([parent], [], [], min(left_s, _LOOK_EVERY_S))[0]:
             continue
         octets = os.read(parent, REQUEST_BYTES)  # whole, as it is less than a pipe writes at once
         if not octets:
+            slot.fill(0)
             os._exit(0)
         request = Request.unpack(octets)
-        until_ns = request.until_ns
+        limits.lease_ns = request.until_ns
         if request.frame:
             wanted.release()
 
 
-def _serve(source: Source, wanted: threading.Semaphore, slot: Slot) -> None:
-    # SIGALRM ends the process by default: a driver that blocks, or a parent that hangs, keeps no camera open.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, FIRST_FRAME_WITHIN_S)
+def _serve(source: Source, limits: _Limits, wanted: threading.Semaphore, slot: Slot) -> None:
+    limits.answer_within(FIRST_FRAME_WITHIN_S)
     source.open()
     while wanted.acquire():
         taken = source.read(slot)
         captured_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         os.write(sys.stdout.fileno(), Reply(Status.FRAME, *taken, captured_ns).pack())
-        signal.setitimer(signal.ITIMER_REAL, ASKED_AGAIN_WITHIN_S)
+        limits.answer_within(ASKED_AGAIN_WITHIN_S)
 
 
 if __name__ == "__main__":

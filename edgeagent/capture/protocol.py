@@ -17,7 +17,9 @@ _REPLY = struct.Struct("<BxxxIIIQ")
 REPLY_BYTES = _REPLY.size
 
 LEASE_OVER = 3
-"""Exit status of a child whose time was up (R16)."""
+"""Exit status of a child whose lease was over (R16)."""
+STALLED = 4
+"""Exit status of a child whose driver gave nothing, or whose parent asked for nothing, for too long."""
 
 ASKED_AGAIN_WITHIN_S = 2.0
 """A child that is not asked for this long ends itself, so a parent that hangs keeps no camera open."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from edgeagent.cli.options import (
     out_option,
     trust_options,
 )
-from edgeagent.config import load_desk_config
+from edgeagent.config import load_desk_config, read_table
 from edgeagent.documents.jws import add_signatures, strict_json, unbase64url
 from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import Revocation
@@ -78,10 +77,7 @@ def sign_authority(
 
 
 def _read_terms(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_bounded(file, AUTHORITY.limit, ConfigError).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+    return read_table(file, AUTHORITY.limit, "copy deploy/authority-example.toml and write your own terms")
 
 
 def _authority(terms: dict[str, Any], file: Path) -> Authority:

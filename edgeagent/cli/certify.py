@@ -16,7 +16,8 @@ from edgeagent.documents.table import CERTIFICATE, sign
 from edgeagent.documents.words import plain
 from edgeagent.errors import SafeguardError
 from edgeagent.evaluation.certify import Certified, Order, read_and_certify
-from edgeagent.safeguards.certificate import Certificate, fit_for_live, group_findings
+from edgeagent.safeguards.certificate import Certificate, fit_for_live, group_findings, promise_allowed
+from edgeagent.safeguards.profile import MOST_CERTIFIED_FPIR
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import write_atomic
 
@@ -85,6 +86,7 @@ def _not_live(certificate: Certificate) -> str:
     """Why a live unit would refuse it whatever the deployment; empty if it would not."""
     try:
         fit_for_live(certificate)
+        promise_allowed(certificate.floors[0], MOST_CERTIFIED_FPIR)
     except SafeguardError as refusal:
         return f"{refusal.what} [{refusal.rule}]"
     return ""
@@ -113,6 +115,10 @@ def _print(out: Path, certified: Certified, identity: Identity) -> None:
         )
     for line in certified.not_covered:
         click.echo(f"  not covered: {line}")
+    left = certificate.excluded
+    click.echo(
+        f"  left out by hand: {left.pictures:,} pictures of {left.people:,} people; seed {certificate.seed}"
+    )
     for line in group_findings(certificate):
         click.echo(f"  groups: {plain(line)}")
     why = _not_live(certificate)

@@ -53,9 +53,9 @@ def verify_document(
 ) -> None:
     """Explain FILE in plain words: what it is and says, who signed, whether it would be accepted.
 
-    Takes a trust store, authority, watchlist, certificate, revocation, lease, receipt, alert or state, bare
-    or as an MQTT message. Opens nothing that is sealed and remembers nothing. Exit: 0 accepted, 1 refused,
-    2 not readable.
+    Takes a trust store, authority, bench authority, watchlist, certificate, revocation, lease, receipt,
+    alert, state, decision, verdict, review, checkpoint, one-time key or return, bare or as an MQTT message.
+    Opens nothing that is sealed and remembers nothing. Exit: 0 accepted, 1 refused, 2 not readable.
     """
     if (config_file is None) == (root is None) or (trust_file is not None and root is None):
         raise click.UsageError("give either --config, or --root and (but for a trust store itself) --trust")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from edgeagent.cli.ca import ca
 from edgeagent.cli.options import FILE, config_option, identity_with_role, out_option
-from edgeagent.config import load_config
+from edgeagent.config import load_config, read_table
 from edgeagent.documents.deployment_key import key_file, load_key, new_key, save_key, sign_key
 from edgeagent.documents.jws import sign_general
 from edgeagent.documents.keys import Role, load_identity, new_identity, save_identity
@@ -121,9 +120,8 @@ def read_profile(file: Path) -> Profile:
         ConfigError: naming the field.
     """
     try:
-        return Profile.model_validate(tomllib.loads(read_bounded(file, PUBLIC_LIMIT, ConfigError).decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"is not TOML: {cause}", where=str(file), next_step="correct that line") from cause
+        limits = read_table(file, PUBLIC_LIMIT, "copy deploy/profile-example.toml and set your own limits")
+        return Profile.model_validate(limits)
     except ValidationError as cause:
         fault = cause.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"])

@@ -63,11 +63,13 @@ def edgeagent() -> None:
     officers on the ground hold a lease. To see it work: edgeagent demo.
 
     \b
+    To see it work    demo
     On the unit       validate-config, doctor, run
     At the desk       keys, watchlist, authority
     Control room      lease, alerts, rate
     Evaluator         models, evaluate, certify
     Afterwards        record, retention
+    To check          documents, audit
     """
 
 

@@ -57,7 +57,9 @@ def key(deployment: str, desk_file: Path, out: Path) -> None:
 @config_option("desk.toml")
 @json_option
 def status(folders: tuple[Path, ...], config: Path, as_json: bool) -> None:
-    """Show until when the alerts of each deployment in DIR… can be read; exit 1 if any are overdue.
+    """Show until when the alerts of each deployment in DIR… can be read.
+
+    Exit 1 if any are overdue, or something does not end by itself: a key of no known authority, a link.
 
     DIR holds signed authorities, control-room key files and files of received alerts, at any depth.
     """
@@ -71,7 +73,7 @@ def status(folders: tuple[Path, ...], config: Path, as_json: bool) -> None:
         _print(holdings, now)
         for path, deployment in begun:
             click.secho(f"{path}: erasing the key of {deployment} was begun, not finished", fg="red")
-    if late or holdings.problems or begun:
+    if late or holdings.doubtful or begun:
         raise click.exceptions.Exit(EXIT_OVERDUE)
 
 
@@ -114,9 +116,9 @@ def expire(
     late = [one for one in left.kept if one.overdue(now)]
     for one in late:
         click.secho(_line(one, now), fg="red", err=True)
-    for problem in left.problems:
-        click.secho(problem, fg="red", err=True)
-    if late or left.problems:
+    for finding in _findings(left):
+        click.secho(finding, fg="red", err=True)
+    if late or left.problems or left.links:
         raise click.exceptions.Exit(EXIT_OVERDUE)
 
 
@@ -150,13 +152,14 @@ def _chosen(
 
 def _erase(one: Kept, eraser: Eraser, log: ErasureLog, now: Instant) -> list[dict[str, str]]:
     done = []
-    if not one.shared:  # a key that still serves another deployment is not destroyed early
-        for path in one.keys:
+    for path in one.keys:
+        if path not in one.held:  # a key that still serves another deployment is not destroyed early
             eraser.key(path, one.deployment, now)
             done.append({"deployment": one.deployment, "what": "alert_key"})
     for store in one.stores:
+        log.reserve("received_alerts", one.deployment, now)
         if erase_rows(store, one.deployment):
-            log.write("received_alerts", one.deployment, now)
+            log.commit()
             done.append({"deployment": one.deployment, "what": "received_alerts"})
     return done
 
@@ -170,17 +173,27 @@ def _print(holdings: Holdings, now: Instant) -> None:
     for one in holdings.kept:
         colour = "red" if one.overdue(now) else "green" if not one.readable else None
         click.secho(_line(one, now), fg=colour, bold=one.overdue(now))
-    for problem in holdings.problems:
-        click.secho(f"cannot be relied on, so its key does not end by itself: {problem}", fg="red")
-    for path in holdings.orphans:
-        click.echo(f"{path}: a private key to which no authority here seals alerts")
+    for finding in _findings(holdings):
+        click.secho(finding, fg="red")
+
+
+def _findings(holdings: Holdings) -> list[str]:
+    """What does not end by itself, in words."""
+    return [
+        *(f"cannot be relied on, so its key does not end by itself: {each}" for each in holdings.problems),
+        *(f"{path}: a private key to which no authority here seals alerts" for path in holdings.orphans),
+        *(
+            f"{path}: a link; what it leads to was not looked at and is not destroyed"
+            for path in holdings.links
+        ),
+    ]
 
 
 def _line(one: Kept, now: Instant) -> str:
     away = (one.due - now.wall).total_seconds()
     when = f"{one.due:%Y-%m-%d %H:%M} UTC"
     if not one.readable:
-        return f"{one.deployment}: no key here; its alerts cannot be opened (limit {when})"
+        return f"{one.deployment}: no key found here (limit {when})"
     word = f"until {when} (in {span(away)})" if away > 0 else f"OVERDUE since {when} ({span(-away)})"
     rows = sum(one.stores.values())
     what = ", ".join(
@@ -207,4 +220,5 @@ def _for_program(holdings: Holdings, now: Instant) -> dict[str, Any]:
         ],
         "problems": list(holdings.problems),
         "orphans": [str(path) for path in holdings.orphans],
+        "links": [str(path) for path in holdings.links],
     }

@@ -71,10 +71,8 @@ def watchlist() -> None:
 @click.option("--approver-key", type=FILE, help="Independent approver's key, where a category needs it.")
 @click.option(
     "--hours",
-    default=24.0,
-    show_default=True,
-    type=click.FloatRange(0, 168, min_open=True),
-    help="How long the list is valid from now.",
+    type=click.FloatRange(0, min_open=True),
+    help="How long the list is valid from now; the profile's longest deployment if left out.",
 )
 @click.option(
     "--sequence",
@@ -115,6 +113,7 @@ def build(
     """
     trust, now, files = open_trust(trust_file, root), SystemClock().now(), ListFiles(out)
     files.refuse_existing()
+    order["hours"] = _hours(order["hours"], trust)
     keys = _unit_keys(unit_keys, order["deployment"], trust, now)
     signers = [] if only_check else _signers(key_file, approver_key)
     rows = _rows(csv_file, trust)
@@ -144,6 +143,19 @@ def build(
     width = max(map(len, said))
     table = "\n".join(f"{name:{width}} {value}" for name, value in said.items())
     click.echo(json.dumps(said) if as_json else table)
+
+
+def _hours(wanted: float | None, trust: TrustStore) -> float:
+    """How long the list is valid; units refuse more than the profile's longest deployment (R6)."""
+    most = trust.profile.deployment_max_h
+    if wanted is not None and wanted > most:
+        raise SafeguardError(
+            f"{wanted:g} h is longer than the profile's {most:g} h (deployment_max_h); units would refuse it",
+            where="--hours",
+            next_step=f"give {most:g} or less, or leave it out",
+            rule="R6",
+        )
+    return most if wanted is None else wanted
 
 
 def _signers(key_file: Path | None, approver_key: Path | None) -> list[Identity]:

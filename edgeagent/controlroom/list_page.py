@@ -62,7 +62,12 @@ def false_alerts(certificate: Certificate | None, threshold: float | None, entri
 
 
 def _at_most(most: float) -> str:
-    return f"at most {most:.3g} for each {PASSERS_BY:,} people who pass and are not on the list"
+    return f"at most {_plain(most)} for each {PASSERS_BY:,} people who pass and are not on the list"
+
+
+def _plain(number: float) -> str:
+    """Whole from 100 on, else with three figures that count."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _rests_on(certificate: Certificate) -> str:

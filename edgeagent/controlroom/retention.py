@@ -8,10 +8,11 @@ when the deployment's end and the authority's retention are both past: by then e
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -23,7 +24,6 @@ from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import DocumentError, OutboxError
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.instant import Instant
-from edgeagent.system.files import read_bounded
 
 SQLITE = b"SQLite format 3\0"
 # An authority must not stop counting, and so keep its key alive, because its signer's key ran out since.
@@ -51,8 +51,9 @@ class Kept:
 
     Attributes:
         due: when its key has to be gone.
-        keys: files with the private half of its alert key.
-        shared: other deployments whose alerts are sealed to the same key, and which are not due yet.
+        keys: files with the private half of an alert key that any of its authorities named.
+        held: those of them to which another deployment's alerts are sealed too, and which is not due yet.
+        shared: these other deployments.
         stores: files of received alerts, with the rows of this deployment.
     """
 
@@ -60,6 +61,7 @@ class Kept:
     ended: datetime
     due: datetime
     keys: tuple[Path, ...]
+    held: frozenset[Path]
     shared: tuple[str, ...]
     stores: dict[Path, int]
 
@@ -79,60 +81,83 @@ class Holdings:
 
     Attributes:
         problems: authorities that cannot be relied on, so that their keys do not end by themselves.
-        orphans: private keys to which no authority here seals alerts.
+        orphans: private keys to which no authority here seals alerts, so that they do not end by themselves.
+        links: links to what was not looked at, which may be a key.
     """
 
     kept: tuple[Kept, ...]
     problems: tuple[str, ...]
     orphans: tuple[Path, ...]
+    links: tuple[Path, ...]
+
+    @property
+    def doubtful(self) -> bool:
+        """R3: there is something here whose end nobody can vouch for."""
+        return bool(self.problems or self.orphans or self.links)
 
 
 @dataclass(slots=True)
 class _Found:
     authorities: dict[str, Authority] = field(default_factory=dict)
+    named: dict[str, set[str]] = field(default_factory=dict)
+    """By deployment, the alert keys of all its authorities: what was sealed to an earlier one stays so."""
     keys: dict[str, list[Path]] = field(default_factory=dict)
     rows: dict[str, dict[Path, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 def survey(folders: Iterable[Path], trust: TrustStore, now: Instant) -> Holdings:
-    """Look through folders for authorities, alert keys and received alerts; links are not followed.
+    """Look through folders for authorities, alert keys and received alerts; links are shown, not followed.
 
     Raises:
         OSError: a folder or file cannot be read.
         OutboxError: a file of received alerts cannot be read.
     """
     found = _Found()
-    for path in _files(folders):
+    looked, links = _files(folders)
+    for path in looked:
         _look(path, found, trust, now)
     most_h = trust.profile.retention_max_h
     ends = {name: due(authority, most_h) for name, authority in found.authorities.items()}
     kept = [_kept(authority, ends, found, now) for authority in found.authorities.values()]
-    used = {authority.alert_key.x for authority in found.authorities.values()}
+    used = set().union(*found.named.values())
     orphans = [path for x, paths in found.keys.items() if x not in used for path in paths]
     return Holdings(
-        tuple(sorted(kept, key=lambda one: (one.due, one.deployment))), tuple(found.problems), tuple(orphans)
+        tuple(sorted(kept, key=lambda one: (one.due, one.deployment))),
+        tuple(found.problems),
+        tuple(orphans),
+        links,
     )
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
+def _files(folders: Iterable[Path]) -> tuple[list[Path], tuple[Path, ...]]:
+    """Files, each once; and links to anything else."""
+    files: dict[Path, Path] = {}
+    links: list[Path] = []
+    for path in chain.from_iterable(sorted(folder.rglob("*")) for folder in folders):
+        if path.is_symlink():
+            links.append(path)
+        elif path.is_file():
+            files.setdefault(path.resolve(), path)
+    return list(files.values()), tuple(path for path in links if _leads_elsewhere(path, files))
+
+
+def _leads_elsewhere(link: Path, files: Container[Path]) -> bool:
+    try:
+        return link.resolve(strict=True) not in files
+    except FileNotFoundError:
+        return False  # to nothing
+    except (OSError, RuntimeError):  # Python 3.11 raises the latter for a circle of links
+        return True
 
 
 def _look(path: Path, found: _Found, trust: TrustStore, now: Instant) -> None:
     with path.open("rb") as file:
-        head = file.read(len(SQLITE))
-    size = path.stat().st_size
-    if head == SQLITE:
+        content = file.read(AUTHORITY.limit + 1)
+    if content.startswith(SQLITE):
         for deployment, rows in _rows(path).items():
             found.rows.setdefault(deployment, {})[path] = rows
-    elif head[:1] == b"{" and size <= AUTHORITY.limit:
-        content = read_bounded(path, AUTHORITY.limit)
+    elif content.lstrip()[:1] == b"{" and len(content) <= AUTHORITY.limit:
         x = _sealing_key(content)
         if x is not None:
             found.keys.setdefault(x, []).append(path)
@@ -162,23 +187,26 @@ def _look_at_document(path: Path, content: bytes, found: _Found, trust: TrustSto
     except DocumentError as refusal:
         found.problems.append(f"{path}: {refusal}")
         return
+    found.named.setdefault(authority.deployment, set()).add(authority.alert_key.x)
     before = found.authorities.get(authority.deployment)
     if before is None or before.sequence <= authority.sequence:
         found.authorities[authority.deployment] = authority
 
 
 def _kept(authority: Authority, ends: dict[str, datetime], found: _Found, now: Instant) -> Kept:
-    mine = authority.alert_key.x
-    shared = [
-        name
-        for name, other in found.authorities.items()
-        if name != authority.deployment and other.alert_key.x == mine and now.wall < ends[name]
-    ]
+    mine = found.named[authority.deployment]
+    shared = {
+        name: found.named[name] & mine
+        for name, end in ends.items()
+        if name != authority.deployment and found.named[name] & mine and now.wall < end
+    }
+    keys = {x: found.keys.get(x, []) for x in sorted(mine)}
     return Kept(
         deployment=authority.deployment,
         ended=authority.end,
         due=ends[authority.deployment],
-        keys=tuple(found.keys.get(mine, ())),
+        keys=tuple(chain.from_iterable(keys.values())),
+        held=frozenset(path for common in shared.values() for x in common for path in keys[x]),
         shared=tuple(sorted(shared)),
         stores=found.rows.get(authority.deployment, {}),
     )

@@ -33,7 +33,8 @@ Kind = Literal["mosquitto", "amqtt"]
 HOST = "127.0.0.1"
 PORTS, PORT_TRIES = (20_000, 32_000), 50
 MAX_MESSAGE_BYTES = 1_048_576
-CERTIFICATE_DAYS = 30
+CERTIFICATE_DAYS = 60
+"""More than the days within which a unit's state warns of the end."""
 _START_S = 10.0
 _STOP_S = 3.0
 

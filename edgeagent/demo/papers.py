@@ -39,6 +39,7 @@ clock_skew_s = 2.0
 retention_max_h = 24.0
 threshold_min = 0.4
 threshold_usual = 0.5
+certified_fpir_max = 0.001
 alert_ttl_max_s = 60.0
 independent_approval = true
 false_alert_limit = 0.001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -12,12 +13,15 @@ from edgeagent.safeguards.profile import StrictModel
 
 Model = TypeVar("Model", bound=StrictModel)
 
+UNKNOWN = "(unknown)"
+
 
 def parse(model: type[Model], payload: bytes, what: str) -> Model:
     """The payload as the model; unknown, missing and ill-typed fields are refused.
 
     Raises:
-        DocumentError: naming the first field at fault, never its value.
+        DocumentError: naming the first field at fault, never its value; nor a name that the sender chose,
+            since refusals are written to logs that must have no room for what anybody likes to say (R25).
     """
     try:
         strict_json(payload)
@@ -26,12 +30,22 @@ def parse(model: type[Model], payload: bytes, what: str) -> Model:
         raise DocumentError(refusal.what, where=what, next_step=refusal.next_step) from refusal
     except ValidationError as cause:
         fault = cause.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = _printable(".".join(str(part) for part in fault["loc"])) or "(whole)"
+        known = _names(model)
+        field = (
+            ".".join(str(part) if _is_ours(part, known) else UNKNOWN for part in fault["loc"]) or "(whole)"
+        )
         raise DocumentError(
             f"field {field}: {fault['msg']}", where=what, next_step="have it made again with this field right"
         ) from None
 
 
-def _printable(name: str) -> str:
-    """A field's name, which a sender chose if it is an unknown one: no control characters, not long."""
-    return "".join(character if character.isprintable() else "?" for character in name[:80])
+def _is_ours(part: str | int, known: frozenset[str]) -> bool:
+    return isinstance(part, int) or part in known
+
+
+@cache
+def _names(model: type[StrictModel]) -> frozenset[str]:
+    """Names of all fields of a model and of those inside it."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for part in parts for name in part.get("properties", {}))

@@ -139,11 +139,18 @@ def _certificate(body: Certificate, now: datetime) -> Lines:
         *((f"lists up to {floor.entries}", _floor(floor, body.confidence)) for floor in body.floors),
         ("longer lists", "not covered"),
         ("measured on", f"{body.dataset}; {body.people:,} people"),
-        ("measured with", f"{body.runtime}, on {body.machine}"),
+        ("left out by hand", _excluded(body)),
+        ("measured with", f"{body.runtime}, on {body.machine}; seed {body.seed}"),
         *(("groups", finding) for finding in group_findings(body)),
         *((f"group {group.label}", _group(group, body.confidence)) for group in body.groups_tested),
         ("report", _digest(body.report_sha256)),
     ]
+
+
+def _excluded(body: Certificate) -> str:
+    """Pictures that the evaluator's own list took out; never left unsaid."""
+    left = body.excluded
+    return f"{left.pictures:,} pictures of {left.people:,} people" if left.pictures else "nothing"
 
 
 def _floor(floor: Floor, confidence: float) -> str:
@@ -156,8 +163,11 @@ def _floor(floor: Floor, confidence: float) -> str:
 
 def _group(group: GroupResult, confidence: float) -> str:
     most = clopper_pearson(group.falsely_matched, group.people, confidence).high
-    found = "" if group.tpir is None else f"; {group.tpir:.1%} of those listed were found"
-    return f"{group.falsely_matched:,} of {group.people:,} people falsely matched: at most {most:.2%}{found}"
+    return (
+        f"{group.falsely_matched:,} of {group.people:,} people falsely matched: at most {most:.2%}; "
+        f"{group.tpir:.1%} of {group.sought:,} who were listed were found; "
+        f"no face to compare in {group.failure_to_acquire:.1%} of their pictures"
+    )
 
 
 def _revocation(body: Revocation, now: datetime) -> Lines:
@@ -313,7 +323,8 @@ def _trust_store(body: TrustStoreContent, now: datetime) -> Lines:
             f"list at most {limits.watchlist_max_entries} entries and {limits.watchlist_max_age_h:g} h old; "
             f"deployment at most {limits.deployment_max_h:g} h, urgent {limits.urgent_max_h:g} h; "
             f"lease at most {limits.lease_max_s:g} s; alerts kept at most {limits.retention_max_h:g} h; "
-            f"threshold at least {limits.threshold_min:g}, below {limits.threshold_usual:g} if approved",
+            f"threshold at least {limits.threshold_min:g}, below {limits.threshold_usual:g} if approved; "
+            f"certified for live use at a false positive rate of at most {limits.certified_fpir_max:g}",
         ),
         ("independent approval", "required" if limits.independent_approval else "not required"),
         (

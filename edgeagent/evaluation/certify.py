@@ -26,6 +26,7 @@ from edgeagent.safeguards.certificate import (
     CONFIDENCE,
     MOST_PEOPLE,
     Certificate,
+    Excluded,
     Floor,
     shows,
 )
@@ -94,6 +95,9 @@ def _certified(report: Report, sha256: str, order: Order, where: str) -> Certifi
         report_sha256=sha256,
         dataset=order.dataset,
         people=report.dataset.people_used,
+        excluded=_excluded(report),
+        seed=report.seed,
+        failure_to_acquire=report.failure_to_acquire.rate,
         runtime=_software(report.runtime),
         machine=report.runtime.machine[:LINE],
         confidence=CONFIDENCE,
@@ -106,6 +110,12 @@ def _certified(report: Report, sha256: str, order: Order, where: str) -> Certifi
         differences=groups.differences,
     )
     return Certified(certificate, not_covered)
+
+
+def _excluded(report: Report) -> Excluded:
+    """A picture's name starts with its person's."""
+    people = {name.partition("/")[0] for name in report.excluded}
+    return Excluded(pictures=len(report.excluded), people=len(people))
 
 
 def _software(runtime: Runtime) -> str:

@@ -8,6 +8,8 @@ from math import ceil
 from edgeagent.evaluation.report_model import Group, GroupRate, Groups, GroupTest
 from edgeagent.safeguards.certificate import (
     CONFIDENCE,
+    GROUP_PEOPLE,
+    MOST_GROUPS_FPIR,
     MOST_PEOPLE,
     Difference,
     GroupResult,
@@ -18,6 +20,7 @@ from edgeagent.safeguards.certificate import (
 MOST_DIFFERENCES = 64
 HIGHEST = 1.0
 """A report says "nothing reaches it" with a threshold just above this; there nothing can be compared."""
+MUST_BE_COMPARED = frozenset({"failure_to_acquire", "fpir", "tpir"})
 
 
 def errors_of(rate: float, people: int) -> int:
@@ -41,7 +44,7 @@ def compared(groups: Groups | None) -> Compared:
     if groups is None:
         return Compared()
     results = {group.label: _result(group, groups.tests, groups.fpir) for group in groups.groups}
-    usable = groups.threshold <= HIGHEST
+    usable = groups.threshold <= HIGHEST and groups.fpir <= MOST_GROUPS_FPIR
     return Compared(
         threshold=groups.threshold if usable else None,
         fpir=groups.fpir if usable else None,
@@ -54,7 +57,10 @@ def compared(groups: Groups | None) -> Compared:
 def _result(group: Group, tests: tuple[GroupTest, ...], fpir: float) -> GroupResult | None:
     """The group as tested; None if the report cannot say enough of it (R28)."""
     compared = {test.rate for test in tests if group.label in test.groups}
-    if not group.enough or group.fpir is None or not {"fpir", "tpir"} <= compared:
+    lost, found = group.failure_to_acquire, group.tpir
+    if not group.enough or group.fpir is None or found is None or lost is None:
+        return None
+    if not compared >= MUST_BE_COMPARED or min(group.fpir.units, found.units) < GROUP_PEOPLE:
         return None
     people = min(group.fpir.units, MOST_PEOPLE)
     errors = errors_of(group.fpir.rate, people)
@@ -64,7 +70,9 @@ def _result(group: Group, tests: tuple[GroupTest, ...], fpir: float) -> GroupRes
         label=group.label,
         people=people,
         falsely_matched=errors,
-        tpir=None if group.tpir is None else group.tpir.rate,
+        tpir=found.rate,
+        sought=min(found.units, MOST_PEOPLE),
+        failure_to_acquire=lost.rate,
     )
 
 
@@ -77,6 +85,7 @@ def _differences(groups: Groups) -> tuple[Difference, ...]:
 def _difference(test: GroupTest, groups: Groups) -> Difference:
     def burden(group: Group) -> float:
         rates: dict[str, GroupRate | None] = {
+            "failure_to_acquire": group.failure_to_acquire,
             "fnmr": group.fnmr,
             "fmr": group.fmr,
             "tpir": group.tpir,

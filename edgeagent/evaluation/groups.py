@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from edgeagent.evaluation.identification import Searches
 from edgeagent.evaluation.pairs import all_pairs, scores_of
 from edgeagent.evaluation.rates import Scores, interval
 from edgeagent.evaluation.report_model import Floor, Group, GroupRate, Groups, GroupTest
+from edgeagent.safeguards.certificate import GROUP_PEOPLE, LEAST_GROUPS
 
 COLUMNS = ["person", "group"]
-LEAST_PEOPLE = 30
+LEAST_PEOPLE = GROUP_PEOPLE
 """With fewer people a rate of 0 % still agrees with one of 10 %, so the group cannot be compared."""
 PERMUTATIONS = 5_000
 SIGNIFICANT = 0.05
@@ -66,7 +67,8 @@ class Evidence:
 
     Attributes:
         label: (p,) number of each person's group, -1 without one.
-        acquisition: by group, pictures that gave no template, pictures tried, and people.
+        tried_label: (q,) the same for everybody of the dataset, with a template or without.
+        acquisition: by person, (q,), pictures that gave no template, of the pictures tried.
         pictures: (p,) pictures that gave one.
         false_matches: (n, 2) people of each non-mated pair of pictures that matches.
         scale: (p × p pairs of pictures) / (pairs looked at); 1 if all were.
@@ -74,7 +76,8 @@ class Evidence:
 
     names: tuple[str, ...]
     label: Index
-    acquisition: tuple[tuple[int, int, int], ...]
+    tried_label: Index
+    acquisition: Tally
     pictures: Index
     fnmr: Tally
     tpir: Tally
@@ -99,7 +102,10 @@ def gather(
     people = len(samples.people)
     names = tuple(sorted({labelled[person] for person in acquisition if person in labelled}))
     number = {name: index for index, name in enumerate(names)}
-    label = np.array([number.get(labelled.get(person, ""), -1) for person in samples.people], np.int64)
+
+    def labels(of: Iterable[str]) -> Index:
+        return np.array([number.get(labelled.get(person, ""), -1) for person in of], np.int64)
+
     pairs = all_pairs(samples, rng)
     scores = scores_of(samples, pairs)
     first, second = samples.person[pairs.first], samples.person[pairs.second]
@@ -115,8 +121,9 @@ def gather(
     matches = reaches & ~mated
     return Evidence(
         names=names,
-        label=label,
-        acquisition=tuple(_acquired(acquisition, labelled, name) for name in names),
+        label=labels(samples.people),
+        tried_label=labels(acquisition),
+        acquisition=Tally(*np.array(list(acquisition.values()), float).reshape(-1, 2).T),
         pictures=pictures,
         fnmr=tally(first[mated], ~reaches[mated]),
         tpir=tally(searches.mated_person, searches.hits(threshold)),
@@ -124,13 +131,6 @@ def gather(
         false_matches=np.stack([first[matches], second[matches]], axis=1),
         scale=_scale(pictures, mated),
     )
-
-
-def _acquired(
-    acquisition: dict[str, tuple[int, int]], labelled: dict[str, str], name: str
-) -> tuple[int, int, int]:
-    people = [counts for person, counts in acquisition.items() if labelled.get(person) == name]
-    return sum(lost for lost, _ in people), sum(tried for _, tried in people), len(people)
 
 
 def _scale(pictures: Index, mated: npt.NDArray[np.bool_]) -> float:
@@ -146,14 +146,13 @@ def _pairs_between(pictures: npt.NDArray[np.int64]) -> float:
 def by_group(evidence: Evidence, floor: Floor, rng: np.random.Generator) -> Groups:
     """Rates of every group and, for each rate, whether the groups differ."""
     groups = tuple(_group(evidence, number) for number in range(len(evidence.names)))
-    enough = np.array([number for number, group in enumerate(groups) if group.enough], np.int64)
     return Groups(
         threshold=floor.threshold,
         fpir=floor.fpir,
         least_people=LEAST_PEOPLE,
         unlabelled=int((evidence.label < 0).sum()),
         groups=groups,
-        tests=_tests(evidence, enough, rng) if len(enough) > 1 else (),
+        tests=_tests(evidence, groups, rng),
     )
 
 
@@ -168,7 +167,7 @@ def _group(evidence: Evidence, number: int) -> Group:
         people=people,
         images=int(pictures.sum()),
         enough=people >= LEAST_PEOPLE,
-        failure_to_acquire=_group_rate(*evidence.acquisition[number]),
+        failure_to_acquire=_rate(evidence.acquisition, evidence.tried_label == number),
         fnmr=_rate(evidence.fnmr, inside),
         fmr=_group_rate(min(events, trials), trials, min(trials, people * (people - 1) // 2)),
         tpir=_rate(evidence.tpir, inside),
@@ -188,31 +187,59 @@ def _group_rate(events: int, trials: int, units: int) -> GroupRate | None:
     return GroupRate(rate=rate, ci95=interval(rate, units), events=events, trials=trials, units=units)
 
 
-def _tests(evidence: Evidence, enough: Index, rng: np.random.Generator) -> tuple[GroupTest, ...]:
-    """A permutation test for each rate over the groups that are large enough, corrected after Holm."""
-    who = np.flatnonzero(np.isin(evidence.label, enough))
-    number = np.searchsorted(enough, evidence.label[who])
-    statistics: dict[str, Callable[[Index], float]] = {
-        "fnmr": _spread(evidence.fnmr, who, len(enough)),
-        "fmr": _spread_of_pairs(evidence, who, len(enough)),
-        "tpir": _spread(evidence.tpir, who, len(enough)),
-        "fpir": _spread(evidence.fpir, who, len(enough)),
-    }
-    p_values = {name: _permuted(statistic, number, rng) for name, statistic in statistics.items()}
+RATES = ("failure_to_acquire", "fnmr", "fmr", "tpir", "fpir")
+
+
+def _tests(evidence: Evidence, groups: tuple[Group, ...], rng: np.random.Generator) -> tuple[GroupTest, ...]:
+    """A permutation test for each rate over the groups in which it was measured, corrected after Holm."""
+    compared: dict[str, Index] = {}
+    p_values: dict[str, float] = {}
+    for rate in RATES:
+        measured = np.flatnonzero([_measured(group, rate) for group in groups])
+        if len(measured) < LEAST_GROUPS:  # R28: nothing was compared, and what was not compared is no test
+            continue
+        label = evidence.tried_label if rate == "failure_to_acquire" else evidence.label
+        who = np.flatnonzero(np.isin(label, measured))
+        statistic = _statistic(evidence, rate, who, len(measured))
+        p_values[rate] = _permuted(statistic, np.searchsorted(measured, label[who]), rng)
+        compared[rate] = measured
     corrected = holm(p_values)
     return tuple(
         GroupTest.model_validate(
             {
-                "rate": name,
-                "groups": tuple(evidence.names[group] for group in enough),
+                "rate": rate,
+                "groups": tuple(evidence.names[group] for group in compared[rate]),
                 "permutations": PERMUTATIONS,
                 "p_value": p_value,
-                "p_holm": corrected[name],
-                "significant": corrected[name] < SIGNIFICANT,
+                "p_holm": corrected[rate],
+                "significant": corrected[rate] < SIGNIFICANT,
             }
         )
-        for name, p_value in p_values.items()
+        for rate, p_value in p_values.items()
     )
+
+
+def _measured(group: Group, rate: str) -> bool:
+    """Whether the group takes part in the test of a rate.
+
+    Of failures to acquire, also a group that has too few people left because of them (R28).
+    """
+    if rate == "failure_to_acquire":
+        return group.failure_to_acquire is not None and group.failure_to_acquire.units >= LEAST_PEOPLE
+    rates = {"fnmr": group.fnmr, "fmr": group.fmr, "tpir": group.tpir, "fpir": group.fpir}
+    return group.enough and rates[rate] is not None
+
+
+def _statistic(evidence: Evidence, rate: str, who: Index, groups: int) -> Callable[[Index], float]:
+    if rate == "fmr":
+        return _spread_of_pairs(evidence, who, groups)
+    tallies = {
+        "failure_to_acquire": evidence.acquisition,
+        "fnmr": evidence.fnmr,
+        "tpir": evidence.tpir,
+        "fpir": evidence.fpir,
+    }
+    return _spread(tallies[rate], who, groups)
 
 
 def _permuted(statistic: Callable[[Index], float], number: Index, rng: np.random.Generator) -> float:

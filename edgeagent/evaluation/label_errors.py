@@ -10,7 +10,7 @@ from edgeagent.controlroom.duplicates import DUPLICATE_COSINE
 from edgeagent.evaluation.dataset import Samples
 from edgeagent.evaluation.identification import Searches
 from edgeagent.evaluation.rates import lowest_threshold, share_reaching
-from edgeagent.evaluation.report_model import LabelErrors, Suspicion
+from edgeagent.evaluation.report_model import DoubtfulPair, LabelErrors
 from edgeagent.evaluation.verification import Compared
 
 ALIKE_AS_STRANGERS = 0.1
@@ -45,9 +45,9 @@ def label_errors(
     )
 
 
-def _named(samples: Samples, found: Iterable[tuple[int, int, float]]) -> tuple[Suspicion, ...]:
+def _named(samples: Samples, found: Iterable[tuple[int, int, float]]) -> tuple[DoubtfulPair, ...]:
     named = [
-        Suspicion(first=samples.names[a], second=samples.names[b], score=round(score, 4))
+        DoubtfulPair(first=samples.names[a], second=samples.names[b], score=round(score, 4))
         for a, b, score in found
     ]
     return tuple(named[:LISTED])

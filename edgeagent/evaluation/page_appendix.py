@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from edgeagent.evaluation.page_html import Row, paragraph, table
-from edgeagent.evaluation.report_model import Failures, Report, Suspicion
+from edgeagent.evaluation.report_model import DoubtfulPair, Failures, Report
 from edgeagent.evaluation.words import percent, span
 
 
@@ -41,7 +41,7 @@ def suspicions(report: Report) -> str:
     errors = report.label_errors
     head = ("Picture", "Picture", "Score")
 
-    def rows(found: tuple[Suspicion, ...]) -> Iterable[Row]:
+    def rows(found: tuple[DoubtfulPair, ...]) -> Iterable[Row]:
         return ((pair.first, pair.second, f"{pair.score:.3f}") for pair in found)
 
     alike = table(

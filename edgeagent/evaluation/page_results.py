@@ -7,6 +7,7 @@ from edgeagent.evaluation.page_html import Row, paragraph, table
 from edgeagent.evaluation.rates import RULE_OF_THREE, supports
 from edgeagent.evaluation.report_model import GroupRate, Groups, Identification, Report
 from edgeagent.evaluation.words import main_results, percent, plain_rate, span, spoken_of
+from edgeagent.safeguards.certificate import rate_name
 
 
 def searching(report: Report) -> str:
@@ -121,7 +122,7 @@ def _tests(found: Groups) -> str:
         return paragraph("Fewer than two groups are large enough, so no difference can be tested.")
     rows = [
         (
-            test.rate.upper(),
+            rate_name(test.rate),
             f"{test.p_value:.4f}",
             f"{test.p_holm:.4f}",
             "yes" if test.significant else "no difference shown",

@@ -204,7 +204,7 @@ class CurvePoint(StrictModel):
     tpir: Share
 
 
-class Suspicion(StrictModel):
+class DoubtfulPair(StrictModel):
     """Two pictures whose score is so far from what their labels say that a label may be wrong."""
 
     first: Text
@@ -223,8 +223,8 @@ class LabelErrors(StrictModel):
 
     nonmated_at_least: Score
     mated_below: Score
-    same_face_two_names: tuple[Suspicion, ...]
-    two_faces_one_name: tuple[Suspicion, ...]
+    same_face_two_names: tuple[DoubtfulPair, ...]
+    two_faces_one_name: tuple[DoubtfulPair, ...]
     dominate_below_fpir: Share
 
 
@@ -274,7 +274,7 @@ class GroupTest(StrictModel):
         significant: whether `p_holm` is below 0.05.
     """
 
-    rate: Literal["fnmr", "fmr", "tpir", "fpir"]
+    rate: Literal["failure_to_acquire", "fnmr", "fmr", "tpir", "fpir"]
     groups: tuple[GroupLabel, ...]
     permutations: Positive
     p_value: Share

@@ -84,7 +84,8 @@ def summary(report: Report) -> dict[str, Any]:
         (miss, *_), (false, *_) = missed(spoken), false_alerts(spoken)
         said["in_short"] = (
             f"list of {spoken.gallery_size:,}, threshold {spoken.threshold:g}: of {LISTED:,} listed people "
-            f"about {miss} are missed; of {PASSERS_BY:,} others about {false} cause a false alert"
+            f"who pass and whose face is seen about {miss} are missed; "
+            f"of {PASSERS_BY:,} others about {false} cause a false alert"
         )
     errors = report.label_errors
     said["suspected_label_errors"] = len(errors.same_face_two_names) + len(errors.two_faces_one_name)

@@ -6,9 +6,9 @@ upper bound would suspend at once, when nobody has passed yet.) The bound can on
 it is looked at once for each; how much those repeated looks cost is measured by `make alert-rate`.
 
 An alert whose verdict does not come in time counts as false: nobody stood up for it. One whose person nobody
-found is neither true nor false, and not part of the rate, but the cap on false alerts holds for both together.
-Alerts about test subjects count like others: a false one was about a passer-by (R32). A suspension stays until
-a signed review, whatever is judged later, and the count starts anew with the review.
+found is neither true nor false and not part of the rate, but the cap on false alerts is for both together.
+Alerts about test subjects count like others: a false one was about a passer-by (R32). A suspension stays
+until a signed review, whatever is judged later, and the count starts anew with the review.
 
 Protects against: going on while alerts are wrong; a restart, a lease or an authority lifting that; verdicts
 that are withheld or say nothing; a review used twice or signed before the suspension, whose random name it

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from edgeagent.errors import SafeguardError
 from edgeagent.safeguards.authority import Authority, Kind, Sha256
 from edgeagent.safeguards.binomial import beta_cdf
-from edgeagent.safeguards.profile import MOST_ENTRIES, StrictModel
+from edgeagent.safeguards.profile import MOST_ENTRIES, Profile, StrictModel
 
 GroupLabel = Annotated[str, Field(min_length=1, max_length=80, pattern=r"\S")]
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
@@ -24,6 +24,12 @@ GROUP_FACTOR = 10.0
 """False positive rates that differ tenfold between groups are the known harm: where the numbers could not
 have shown that a group has ten times everybody's rate, the group was not tested (R28)."""
 LEAST_GROUPS = 2
+GROUP_PEOPLE = 30
+"""With fewer people a rate of 0 % still agrees with one of 10 %, so the group cannot be compared (R28)."""
+MOST_GROUPS_FPIR = 0.03
+"""Groups compared where everybody is falsely matched more often were not tested: ten times it rules nothing
+out (R28)."""
+GroupPeople = Annotated[int, Field(ge=GROUP_PEOPLE, le=MOST_PEOPLE)]
 
 
 class Floor(StrictModel):
@@ -53,12 +59,23 @@ class GroupResult(StrictModel):
         people: of the group, not enrolled, who were searched for.
         falsely_matched: how many of them met `groups_threshold`.
         tpir: share of the group's enrolled people who were found at `groups_threshold`.
+        sought: enrolled people behind it.
+        failure_to_acquire: share of the group's pictures in which no face could be compared.
     """
 
     label: GroupLabel
-    people: People
+    people: GroupPeople
     falsely_matched: Errors
-    tpir: Share | None
+    tpir: Share
+    sought: GroupPeople
+    failure_to_acquire: Share
+
+
+class Excluded(StrictModel):
+    """What the evaluator took out of the dataset by hand: pictures, and the people whom they show."""
+
+    pictures: Annotated[int, Field(ge=0)]
+    people: Annotated[int, Field(ge=0)]
 
 
 class Difference(StrictModel):
@@ -70,7 +87,7 @@ class Difference(StrictModel):
         p_value: corrected for the number of comparisons.
     """
 
-    rate: Literal["fnmr", "fmr", "tpir", "fpir"]
+    rate: Literal["failure_to_acquire", "fnmr", "fmr", "tpir", "fpir"]
     groups: Annotated[tuple[GroupLabel, ...], Field(min_length=2, max_length=64)]
     worst: GroupLabel
     p_value: Share
@@ -84,6 +101,9 @@ class Certificate(StrictModel):
         report_sha256: of the evaluation's report.json.
         dataset: whose pictures these are, in the evaluator's words.
         people: with at least one usable picture, of all that were measured.
+        excluded: pictures that the evaluator's list left out; what remains may have been chosen.
+        seed: of every draw; another one deals other lists.
+        failure_to_acquire: share of all pictures in which no face could be compared.
         runtime: software that ran the networks.
         machine: processor that they ran on; another one rounds a little differently.
         confidence: of the two-sided Clopper-Pearson interval behind every promise.
@@ -102,6 +122,9 @@ class Certificate(StrictModel):
     report_sha256: Sha256
     dataset: Line
     people: People
+    excluded: Excluded
+    seed: Annotated[int, Field(ge=0)]
+    failure_to_acquire: Share
     runtime: Line
     machine: Line
     confidence: Annotated[float, Field(ge=CONFIDENCE, lt=1)]
@@ -135,6 +158,8 @@ class Certificate(StrictModel):
             raise ValueError("groups were compared at a threshold above a floor")
         if len({group.label for group in self.groups_tested}) < len(self.groups_tested):
             raise ValueError("a group counts twice")
+        if self.groups_fpir > MOST_GROUPS_FPIR:
+            raise ValueError("groups were compared where false matches are too common to tell them apart")
         most = group_limit(self.groups_fpir)
         for group in self.groups_tested:
             if not shows(most, group.falsely_matched, group.people, self.confidence):
@@ -156,13 +181,16 @@ def group_limit(fpir: float) -> float:
     return min(1.0, GROUP_FACTOR * fpir)
 
 
-def threshold_allowed(authority: Authority, certificate: Certificate | None, *, entries: int) -> None:
+def threshold_allowed(
+    authority: Authority, certificate: Certificate | None, profile: Profile, *, entries: int
+) -> None:
     """Refuse a threshold that no certificate for this model and list size covers.
 
     A bench may run without a certificate, since it is how one is made; its alerts are marked as a test (R33).
 
     Raises:
-        SafeguardError: R28 without a certificate that fits, R18 below its floor.
+        SafeguardError: R28 without a certificate that fits, R18 below its floor, or live with a floor that
+            promises less than the profile asks for.
     """
     if certificate is None:
         if authority.kind is Kind.BENCH:
@@ -181,6 +209,19 @@ def threshold_allowed(authority: Authority, certificate: Certificate | None, *, 
     if authority.threshold < floor.threshold:
         what = f"threshold {authority.threshold:g} is below the certified floor {floor.threshold:g}"
         raise _refuse("R18", what, "sign an authority at or above the floor, or have a lower one certified")
+    if authority.kind is Kind.LIVE:
+        promise_allowed(floor, profile.certified_fpir_max)
+
+
+def promise_allowed(floor: Floor, most: float) -> None:
+    """Refuse a floor for live use that promises no more than a larger false positive rate than `most`.
+
+    Raises:
+        SafeguardError: R18.
+    """
+    if floor.fpir > most:
+        what = f"promises a false positive rate of at most {floor.fpir:g}; live use allows {most:g}"
+        raise _refuse("R18", what, "have a floor certified with a lower --floor-fpir")
 
 
 def fit_for_live(certificate: Certificate) -> None:
@@ -199,7 +240,7 @@ def fit_for_live(certificate: Certificate) -> None:
         raise _refuse("R28", f"{number} of volunteers was tested", "have it evaluated per group")
     if certificate.differences:
         first = certificate.differences[0]
-        what = f"the {first.rate.upper()} differs between groups, to the burden of {first.worst}"
+        what = f"the {rate_name(first.rate)} differs between groups, to the burden of {first.worst}"
         raise _refuse(
             "R28", what, "have a higher floor evaluated at which no group differs, or use another model"
         )
@@ -219,16 +260,29 @@ def group_findings(certificate: Certificate) -> tuple[str, ...]:
     if certificate.groups_too_small:
         labels = ", ".join(certificate.groups_too_small)
         said.append(f"too few people to say anything: {labels}")
+    said.append(_not_acquired(certificate))
     if not certificate.volunteers_attested:
         said.append("people NOT attested as volunteers: not for live use")
     return tuple(said)
 
 
+def _not_acquired(certificate: Certificate) -> str:
+    """A face that is never compared is in no other rate (R28)."""
+    rates = [("all", certificate.failure_to_acquire)]
+    rates += [(group.label, group.failure_to_acquire) for group in certificate.groups_tested]
+    said = "; ".join(f"{label} {rate:.1%}" for label, rate in rates)
+    return f"failure to acquire (pictures with no face to compare): {said}"
+
+
+def rate_name(rate: str) -> str:
+    """A rate as a reader of certificates knows it."""
+    return "failure to acquire" if rate == "failure_to_acquire" else rate.upper()
+
+
 def _finding(difference: Difference) -> str:
     groups = ", ".join(difference.groups)
-    return (
-        f"SIGNIFICANT DIFFERENCE in {difference.rate.upper()} between {groups}: worst for {difference.worst}"
-    )
+    rate = rate_name(difference.rate)
+    return f"SIGNIFICANT DIFFERENCE in {rate} between {groups}: worst for {difference.worst}"
 
 
 def _refuse(rule: str, what: str, next_step: str) -> SafeguardError:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MOST_ENTRIES = 20_000
 """No profile may allow a longer list (R9)."""
+MOST_CERTIFIED_FPIR = 0.001
+"""No profile may allow live use on a certificate that promises less: one false alert in 1,000 (R17, R18)."""
 
 
 class StrictModel(BaseModel):
@@ -35,6 +37,7 @@ class Profile(StrictModel):
         retention_max_h: longest retention of an alert (R3).
         threshold_min: lowest threshold whatever a certificate says (R18).
         threshold_usual: a live authority below it needs an independent signature in any case (R19).
+        certified_fpir_max: largest false positive rate that a certificate may promise for live use (R18).
         alert_ttl_max_s: longest time for which an alert may wait to be delivered.
         independent_approval: whether an authority needs an independent signature (R27).
         false_alert_limit: false alerts over people who passed that may not be exceeded (R17).
@@ -55,6 +58,7 @@ class Profile(StrictModel):
     retention_max_h: Annotated[float, Field(gt=0, le=744)]
     threshold_min: Annotated[float, Field(ge=0.3, le=0.99)]
     threshold_usual: Annotated[float, Field(ge=0.3, le=0.99)]
+    certified_fpir_max: Annotated[float, Field(gt=0, le=MOST_CERTIFIED_FPIR)]
     alert_ttl_max_s: Annotated[float, Field(ge=1, le=600)]
     independent_approval: bool
     false_alert_limit: Annotated[float, Field(gt=0, le=0.001)]

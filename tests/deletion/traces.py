@@ -65,7 +65,9 @@ def traces(sight: Sight, eyes: Eyes) -> Iterator[Trace]:
     yield from _pixels("frame", face, None)
     yield from _pixels("detector's picture", seen, eyes.detector._network)
     yield from _pixels("chip", chip, _embedding(eyes))
-    yield from _pixels("mirrored chip", np.ascontiguousarray(chip[:, ::-1]), _embedding(eyes))
+    mirrored = np.ascontiguousarray(chip[:, ::-1])  # what the network looks at last
+    yield from _rows("mirrored chip, BGR 8 bit", mirrored)
+    yield from _rows("mirrored chip, pixel - 128", mirrored ^ np.uint8(0x80))
     yield from _landmarks(sight)
     yield from _template(sight, _embedding(eyes))
     yield from jpegs(sight)

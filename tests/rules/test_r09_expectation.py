@@ -10,7 +10,7 @@ from edgeagent.controlroom.list_page import PASSERS_BY, false_alerts
 from edgeagent.errors import SafeguardError
 from edgeagent.safeguards.certificate import threshold_allowed
 from edgeagent.safeguards.watchlist import expected_false_alerts
-from tests.desk import Desk, certificate, floor
+from tests.desk import Desk, certificate, floor, profile
 
 FLOORS = (floor(100, 0.50, 2e-4), floor(1000, 0.60, 1e-3), floor(2000, 0.62, 5e-4))
 
@@ -45,7 +45,7 @@ def test_there_is_a_figure_exactly_where_the_threshold_is_allowed(entries: int, 
     given_by = certificate(floors=FLOORS)
     found = expected_false_alerts(given_by, entries=entries, threshold=threshold, passers_by=10_000)
     try:
-        threshold_allowed(Desk().authority(threshold=threshold), given_by, entries=entries)
+        threshold_allowed(Desk().authority(threshold=threshold), given_by, profile(), entries=entries)
     except SafeguardError:
         assert found is None
     else:

@@ -115,7 +115,7 @@ def test_false_alerts_stop_a_bench_and_a_restart_lifts_nothing(strict: Bench) ->
             unit.wait(5)
         with Watch(strict) as watch, strict.unit() as unit:
             assert watch.state(Presence.STANDBY, rule="R17").rate is not None
-            _refuses_forgeries(strict, watch, unit, stopped["rate"]["alerts"])
+            _refuses_forgeries(strict, watch, unit, stopped["rate"])
     told = [body["event"] for body in audit_events(strict)]
     assert (told.count("judged"), told.count("rate_suspended"), told.count("rate_reviewed")) == (3, 1, 0)
 
@@ -126,7 +126,7 @@ def test_a_signed_review_resumes_it_once(strict: Bench) -> None:
         room.state(state="LIVE", camera="open")
         _reject(room, room.alerts(2))
         stopped = room.state(state="STANDBY", rule="R17", camera="closed")
-        _review(room, stopped["rate"]["alerts"])
+        _review(room, stopped["rate"])
         resumed = room.state(state="LIVE", camera="open")
         assert resumed["rate"]["false_alerts"] == 0
         assert not resumed["rate"]["suspended"]
@@ -158,13 +158,15 @@ def _judge_three(room: Room) -> None:
     assert "false, confirmed" in room.conclude(wrong, "confirmed_no_match", "no_action")
 
 
-def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process, made: int) -> None:
-    """The wrong person, another deployment or unit, another number, no review at all."""
+def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process, rate: dict[str, Any]) -> None:
+    """The wrong person, another deployment or unit, another number or name, no review at all."""
+    made: int = rate["alerts"]
     office = bench.office
     said: dict[str, Any] = {
         "unit": UNIT,
         "deployment": DEPLOYMENT,
         "alerts": made,
+        "suspension": rate["suspension"],
         "reviewed_at": datetime.now(UTC),
         "reason": "forged, as a test of the guard",
     }
@@ -178,6 +180,7 @@ def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process, made: int) -> 
     forged += [signed(type(office)(seed=1)[Role.AUTHORISING_OFFICER])]
     forged += [signed(officer, deployment="another-street"), signed(officer, unit="unit-02")]
     forged += [signed(officer, alerts=made + 1), signed(officer)[:-50], b"", bench.revocation()]
+    forged += [signed(officer, suspension="5a" * 16)]
     if made > 1:
         forged.append(signed(officer, alerts=made - 1))
     wrong_typ = raw_document(REVOCATION, signed(officer), officer)
@@ -196,17 +199,18 @@ def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process, made: int) -> 
     assert unit.capture_children() == []
 
 
-def _review(room: Room, made: int) -> None:
+def _review(room: Room, rate: dict[str, Any]) -> None:
     reason = "two strangers under a low sun; the camera was turned and tried again"
-    said = ("--unit", UNIT, "--deployment", DEPLOYMENT, "--alerts", str(made), "--reason", reason)
-    room.command("rate", "review", *said, "--key", "authorising_officer.key", "--out", "review.json")
+    said = ("--unit", UNIT, "--deployment", DEPLOYMENT, "--alerts", str(rate["alerts"]), "--reason", reason)
+    named = ("--suspension", str(rate["suspension"]))
+    room.command("rate", "review", *said, *named, "--key", "authorising_officer.key", "--out", "review.json")
     assert "will be sent" in room.command("rate", "submit", "review.json", "--config", "alerts.toml")
     verified = room.command("documents", "verify", "review.json", "--config", "unit.toml")
     assert reason[:20] in verified
 
 
 def _a_new_suspension_takes_no_old_review(room: Room) -> None:
-    """The desk still has the first review and sends it; it names fewer alerts than there are now."""
+    """The desk still has the first review and sends it; it names fewer alerts, and another suspension."""
     before = set(room.alerts(1))
     assert wait_for(lambda: len(set(room.alerts(1)) - before) >= 2, START_S)
     _reject(room, list(set(room.alerts(1)) - before))

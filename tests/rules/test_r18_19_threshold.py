@@ -47,16 +47,16 @@ def test_the_floor_of_the_next_larger_list_counts(
 ) -> None:
     authority = desk.authority(threshold=threshold)
     if allowed:
-        threshold_allowed(authority, certificate(), entries=entries)
+        threshold_allowed(authority, certificate(), profile(), entries=entries)
         return
     with pytest.raises(SafeguardError) as refusal:
-        threshold_allowed(authority, certificate(), entries=entries)
+        threshold_allowed(authority, certificate(), profile(), entries=entries)
     assert refusal.value.rule == "R18"
 
 
 def test_the_floor_holds_on_a_bench_with_a_certificate(desk: Desk) -> None:
     with pytest.raises(SafeguardError, match="below the certified floor"):
-        threshold_allowed(desk.bench_authority(threshold=0.4), certificate(), entries=50)
+        threshold_allowed(desk.bench_authority(threshold=0.4), certificate(), profile(), entries=50)
 
 
 # --- the hit ------------------------------------------------------------------------------------------------

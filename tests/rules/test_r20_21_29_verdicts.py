@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
@@ -19,7 +21,8 @@ from edgeagent.documents.verdict import Judgement, judgement
 from edgeagent.errors import DocumentError, EdgeAgentError, SafeguardError
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import Instant
-from edgeagent.safeguards.verdict import Choice, Class, Finding, Result, classify, consistent
+from edgeagent.safeguards.people import all_differ, same_person
+from edgeagent.safeguards.verdict import Choice, Class, Finding, Result, classify, consistent, two_people
 from tests.desk import (
     DEPLOYMENT,
     NOW,
@@ -77,6 +80,34 @@ def test_an_operator_alone_can_only_reject() -> None:
     for said in ({}, nobody):
         with pytest.raises(DocumentError, match="not signed by an officer"):
             judge(officer=OPERATOR, **said)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("Ann Sørensen", "ANN SØRENSEN", True),
+        ("Supt Lee", "Supt  Lee ", True),
+        ("Ann Strauß", "ANN STRAUSS", True),
+        (normalize("NFC", "José Díaz"), normalize("NFD", "José Díaz"), True),
+        ("Ann Lee", "Ann\u200bLee", True),  # zero width
+        ("Ann Lee", "Ann Lee\u200d", True),
+        ("Ann Lee", "Ann\u00a0Lee", True),
+        ("Ann Lee", "\uff21nn Lee", True),  # full width
+        ("PC 123", "PC123", True),
+        ("PC 123", "pc-123.", True),
+        ("PC 123", "PC 124", False),
+        ("PC 12", "PC 123", False),
+        ("Ann Lee", "Anna Lee", False),
+        ("José Díaz", "Jose Diaz", False),
+        ("operator", "second operator", False),
+    ],
+)
+def test_names_that_a_reader_takes_for_one_are_one(a: str, b: str, same: bool) -> None:
+    """R20, R21, R27: wherever two people must differ."""
+    assert same_person(a, b) is same_person(b, a) is same
+    assert all_differ((a, "somebody else", b)) is not same
+    with pytest.raises(SafeguardError) if same else nullcontext():
+        two_people(a, b)
 
 
 def test_another_operator_or_an_officer_cannot_end_a_rejection() -> None:

@@ -54,6 +54,15 @@ def test_the_second_signature_is_taken_where_it_is_not_required(folder: Folder, 
     load(folder, desk)
 
 
+def test_one_person_under_two_spellings_does_not_approve_alone(folder: Folder, strict: Desk) -> None:
+    officer = strict[Role.AUTHORISING_OFFICER].name
+    folder.put(signers=BOTH)
+    trust = strict.trust_changing(Role.INDEPENDENT_APPROVER, name=f" {officer.upper()}\u200b")
+    with pytest.raises(SafeguardError, match="approved by the person who") as refusal:
+        load_deployment(folder.unit(trust=trust), HighWater(folder.path / "seen.json"), NOW)
+    assert refusal.value.rule == "R27"
+
+
 def test_the_approver_alone_authorises_nothing(folder: Folder, desk: Desk) -> None:
     with pytest.raises(DocumentError, match="lacks the signature"):
         sign(AUTHORITY, desk.authority(), desk[Role.INDEPENDENT_APPROVER])

@@ -14,30 +14,41 @@ from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import CERTIFICATE
 from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.safeguards.certificate import threshold_allowed
-from tests.desk import END, NOW, Desk, Folder, certificate, difference, group, raw_document, test_subject
+from tests.desk import (
+    END,
+    NOW,
+    Desk,
+    Folder,
+    certificate,
+    difference,
+    group,
+    profile,
+    raw_document,
+    test_subject,
+)
 
 
 def test_no_certificate_no_live_use(desk: Desk) -> None:
     with pytest.raises(SafeguardError, match="no evaluation certificate") as refusal:
-        threshold_allowed(desk.authority(), None, entries=8)
+        threshold_allowed(desk.authority(), None, profile(), entries=8)
     assert refusal.value.rule == "R28"
-    threshold_allowed(desk.bench_authority(), None, entries=8)  # how else would one be made
+    threshold_allowed(desk.bench_authority(), None, profile(), entries=8)  # how else would one be made
 
 
 @pytest.mark.parametrize("bench", [False, True])
 def test_a_certificate_of_another_model_counts_for_nothing(bench: bool, desk: Desk) -> None:
     authority = desk.bench_authority() if bench else desk.authority()
     with pytest.raises(SafeguardError, match="another model pack") as refusal:
-        threshold_allowed(authority, certificate(model_pack_sha256="00" * 32), entries=8)
+        threshold_allowed(authority, certificate(model_pack_sha256="00" * 32), profile(), entries=8)
     assert refusal.value.rule == "R28"
 
 
 def test_an_evaluation_without_groups_is_not_enough_for_live_use(desk: Desk) -> None:
     untested = certificate(groups_tested=())
     with pytest.raises(SafeguardError, match="no group") as refusal:
-        threshold_allowed(desk.authority(), untested, entries=8)
+        threshold_allowed(desk.authority(), untested, profile(), entries=8)
     assert refusal.value.rule == "R28"
-    threshold_allowed(desk.bench_authority(), untested, entries=8)
+    threshold_allowed(desk.bench_authority(), untested, profile(), entries=8)
 
 
 @pytest.mark.parametrize(
@@ -50,19 +61,19 @@ def test_an_evaluation_without_groups_is_not_enough_for_live_use(desk: Desk) -> 
     ],
 )
 def test_what_live_use_refuses_without_exception(changes: dict[str, Any], says: str, desk: Desk) -> None:
-    threshold_allowed(desk.authority(), certificate(), entries=8)
+    threshold_allowed(desk.authority(), certificate(), profile(), entries=8)
     with pytest.raises(SafeguardError, match=says) as refusal:
-        threshold_allowed(desk.authority(), certificate(**changes), entries=8)
+        threshold_allowed(desk.authority(), certificate(**changes), profile(), entries=8)
     assert refusal.value.rule == "R28"
     if "expires_at" not in changes:  # an expired one counts for nothing anywhere
-        threshold_allowed(desk.bench_authority(), certificate(**changes), entries=8)
+        threshold_allowed(desk.bench_authority(), certificate(**changes), profile(), entries=8)
 
 
 def test_a_certificate_may_end_with_the_deployment_but_not_before(desk: Desk) -> None:
-    threshold_allowed(desk.authority(), certificate(expires_at=END), entries=8)
+    threshold_allowed(desk.authority(), certificate(expires_at=END), profile(), entries=8)
     with pytest.raises(SafeguardError, match="before the deployment ends"):
         threshold_allowed(
-            desk.bench_authority(), certificate(expires_at=END - timedelta(seconds=1)), entries=8
+            desk.bench_authority(), certificate(expires_at=END - timedelta(seconds=1)), profile(), entries=8
         )
 
 

@@ -185,7 +185,7 @@ def _deployment(
         gaps=tuple(_gap(stretch) for stretch in of if stretch.cut),
         faces=faces,
         undelivered_alerts=_undelivered(parts),
-        suspensions=tuple(chain.from_iterable(map(_suspensions, of))),
+        suspensions=tuple(chain.from_iterable(_suspensions(unit, of) for unit in sorted(units))),
         refused=_refused(of),
         series=series(of, parts.public),
         contradictions=(),
@@ -216,13 +216,13 @@ def _published(
     start = periods[0].start if periods else None
     last = max((each.start + timedelta(seconds=each.seconds) for each in periods), default=None)
     return model.Published(
-        location=", ".join(dict.fromkeys(one.site for one in loaded)),
+        location=_places([one.site for one in loaded]),
         date=f"{start or min(one.start for one in loaded):%Y-%m-%d}",
         first_opened=start,
         last_closed=last,
         camera_open_s=open_seconds(periods),
         use_case=loaded[-1].use_case,
-        watchlist_size=max(one.entries - one.counts.get(Category.TEST_SUBJECT, 0) for one in loaded),
+        watchlist_size=max(map(_listed, loaded)),
         threshold=min(one.threshold for one in loaded),
         faces_seen=seen,
         alerts=alerts,
@@ -232,6 +232,22 @@ def _published(
         other_disposals=other,
         no_action=nothing,
     )
+
+
+def _listed(one: DeploymentLoaded) -> int:
+    """Entries without test subjects."""
+    return one.entries - one.counts.get(Category.TEST_SUBJECT, 0)
+
+
+def _places(sites: list[str]) -> str:
+    """Each place once; those for which there is no room are counted."""
+    places = list(dict.fromkeys(sites))
+    shown = len(places)
+    said = "; ".join(places)
+    while len(said) > model.TEXT_LIMIT and shown > 1:
+        shown -= 1
+        said = "; ".join([*places[:shown], f"and {len(places) - shown} more"])
+    return said
 
 
 def _blue_list(parts: _Parts) -> model.BlueList:
@@ -250,8 +266,8 @@ def _blue_list(parts: _Parts) -> model.BlueList:
 
 
 def _composition(loaded: list[DeploymentLoaded]) -> model.ListComposition:
-    """Of the longest list; test subjects are counted apart, as consenting people."""
-    longest = max(loaded, key=lambda one: one.entries)
+    """Of the list whose length is published; test subjects are counted apart, as consenting people."""
+    longest = max(loaded, key=_listed)
     public = [category for category in Category if category is not Category.TEST_SUBJECT]
     counts = {str(category): longest.counts.get(category, 0) for category in public}
     return model.ListComposition(
@@ -319,9 +335,9 @@ def _gap(stretch: Stretch) -> model.Gap:
     )
 
 
-def _suspensions(stretch: Stretch) -> Iterator[model.Suspension]:
-    """Each with the first review after it (R17)."""
-    entries = stretch.entries
+def _suspensions(unit: str, of: list[Stretch]) -> Iterator[model.Suspension]:
+    """Of one unit, each with the first review after it, perhaps after a restart (R17)."""
+    entries = [entry for stretch in of if stretch.unit == unit for entry in stretch.entries]
     for number, entry in enumerate(entries):
         body = entry.body
         if not isinstance(body, RateSuspended):
@@ -329,7 +345,7 @@ def _suspensions(stretch: Stretch) -> Iterator[model.Suspension]:
         review = next((one for one in entries[number:] if isinstance(one.body, RateReviewed)), None)
         by = review.body.signers if review and isinstance(review.body, RateReviewed) else ()
         yield model.Suspension(
-            unit=stretch.unit,
+            unit=unit,
             at=entry.at,
             false_alerts=body.false_alerts,
             faces=body.passed,

@@ -21,7 +21,8 @@ LIVE_FORMAT, TEST_FORMAT = "edgeagent-record/1", "edgeagent-record-of-a-test/1"
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
-Text = Annotated[str, Field(max_length=400)]
+TEXT_LIMIT = 400
+Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 
 
 class Rate(StrictModel):
