@@ -6,7 +6,7 @@ import importlib.util
 import queue
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, LinkSettings, Subscription, Will
 from edgeagent.demo.broker import Kind, RunningBroker, find_mosquitto
+from edgeagent.errors import BrokerError
 from edgeagent.system.certificates import Certificate
 
 CONTROL_ROOM = "control-room"
@@ -89,6 +90,19 @@ class Broker:
         for link in self._links:
             link.close(None, timeout_s=2.0)
         assert wait_for(lambda: not any(link.running for link in self._links)), "a link's thread lives on"
+
+
+def publish_all(link: MqttLink, messages: Iterable[tuple[str, bytes]], seconds: float = 10.0) -> None:
+    """Publish many messages, as fast as the broker acknowledges them."""
+    deadline = time.monotonic() + seconds
+    for topic, message in messages:
+        while True:
+            try:
+                link.publish(topic, message)
+                break
+            except BrokerError:  # more of them wait than may
+                assert time.monotonic() < deadline, f"not published within {seconds:g} s"
+                time.sleep(0.02)
 
 
 def receive(link: MqttLink, seconds: float = 3.0) -> Incoming:

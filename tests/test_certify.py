@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from edgeagent.errors import DocumentError, SafeguardError
 from edgeagent.evaluation.certify import Certified, Order, certify, people_needed
 from edgeagent.evaluation.certify_groups import errors_of
-from edgeagent.evaluation.report_model import CurvePoint, Group, Identification
+from edgeagent.evaluation.report_model import CurvePoint, Group, GroupRate, Identification
 from edgeagent.evaluation.report_model import Floor as Row
 from edgeagent.safeguards.binomial import clopper_pearson
-from edgeagent.safeguards.certificate import Certificate, fit_for_live, group_findings
+from edgeagent.safeguards.certificate import Certificate, fit_for_live, group_findings, rate_name
 from edgeagent.safeguards.profile import MOST_ENTRIES
 from tests.desk import START, certificate, floor
 from tests.desk import group as result
-from tests.evaluation_reports import compared, group, report, row, searched
+from tests.evaluation_reports import compared, group, rate, report, row, searched
 
 ORDER = Order(0.001, "pictures of volunteers", True, START, timedelta(days=365))
 
@@ -217,6 +217,7 @@ def test_nobody_can_sign_a_promise_that_its_counts_do_not_support(
         ({"groups_threshold": 0.51}, "compared at a threshold above a floor"),
         ({"groups_tested": (result("a"), result("a"))}, "a group counts twice"),
         ({"groups_tested": (result("a"), result("b", people=367))}, "too few people to count as tested"),
+        ({"groups_fpir": 0.1}, "too common to tell them apart"),
     ],
 )
 def test_a_certificate_that_contradicts_itself_is_none(changes: dict[str, Any], says: str) -> None:
@@ -235,7 +236,15 @@ def test_groups_without_a_difference_are_fit_for_live_use() -> None:
     made = certified().certificate
     assert labels(made) == ["group a", "group b"]
     fit_for_live(made)
-    assert group_findings(made) == ("no significant difference found, at threshold 0.5: group a, group b",)
+    assert group_findings(made) == (
+        "no significant difference found, at threshold 0.5: group a, group b",
+        "failure to acquire (pictures with no face to compare): all 0.0%; group a 0.0%; group b 0.0%",
+    )
+
+
+def hits(label: str, tpir: GroupRate | None) -> Group:
+    """A group whose hits were measured on other people than its false matches, or on nobody."""
+    return group(label).model_copy(update={"tpir": tpir})
 
 
 GROUPS = [
@@ -245,6 +254,10 @@ GROUPS = [
     ("one false match too many", (group("a", 368, errors=1), group("b")), ["b"]),
     ("the report found too few", (group("a", enough=False), group("b"), group("c")), ["b", "c"]),
     ("nobody searched for", (group("a", fpir=None), group("b")), ["b"]),
+    ("nobody's hits were measured", (hits("a", None), group("b")), ["b"]),
+    ("few people's hits were measured", (hits("a", rate(29, 29)), group("b")), ["b"]),
+    ("enough people's hits were measured", (hits("a", rate(30, 30)), group("b")), ["a", "b"]),
+    ("nothing says how often a face was missed", (group("a", failure_to_acquire=None), group("b")), ["b"]),
     ("alone", (group("a"),), []),
     ("none", (), []),
 ]
@@ -259,9 +272,10 @@ def test_which_groups_count_as_tested(groups: tuple[Group, ...], tested: list[st
     assert sorted([*tested, *made.groups_too_small]) == sorted(one.label for one in groups)
 
 
-def test_a_group_that_no_test_compared_was_not_tested() -> None:
+@pytest.mark.parametrize("missing", ["failure_to_acquire", "tpir", "fpir"])
+def test_a_group_that_no_test_compared_was_not_tested(missing: str) -> None:
     both = compared(group("a"), group("b"))
-    without = both.model_copy(update={"tests": tuple(test for test in both.tests if test.rate == "tpir")})
+    without = both.model_copy(update={"tests": tuple(test for test in both.tests if test.rate != missing)})
     made = certified(groups=without).certificate
     assert labels(made) == []
     with pytest.raises(SafeguardError, match="no group of volunteers was tested"):
@@ -269,17 +283,22 @@ def test_a_group_that_no_test_compared_was_not_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "worst"),
-    [("fpir", "b"), ("tpir", "a")],  # most falsely matched; least often found
+    ("which", "worst"),
+    # Most falsely matched; least often found; most often not seen at all.
+    [("fpir", "b"), ("tpir", "a"), ("failure_to_acquire", "b")],
 )
-def test_a_significant_difference_is_carried_and_forbids_live_use(rate: str, worst: str) -> None:
-    groups = compared(group("a", 2000, tpir=0.7), group("b", 2000, errors=8), significant=(rate,))
+def test_a_significant_difference_is_carried_and_forbids_live_use(which: str, worst: str) -> None:
+    groups = compared(
+        group("a", 2000, tpir=0.7),
+        group("b", 2000, errors=8, failure_to_acquire=rate(400, 2000)),
+        significant=(which,),
+    )
     made = certified(groups=groups).certificate
     (difference,) = made.differences
-    assert (difference.rate, difference.worst, difference.p_value) == (rate, worst, 0.002)
+    assert (difference.rate, difference.worst, difference.p_value) == (which, worst, 0.002)
     assert any(line.startswith("SIGNIFICANT DIFFERENCE") and worst in line for line in group_findings(made))
     assert not any("no significant" in line for line in group_findings(made))
-    with pytest.raises(SafeguardError, match=f"{rate.upper()} differs between groups") as refusal:
+    with pytest.raises(SafeguardError, match=f"{rate_name(which)} differs between groups") as refusal:
         fit_for_live(made)
     assert refusal.value.rule == "R28"
 
@@ -287,6 +306,20 @@ def test_a_significant_difference_is_carried_and_forbids_live_use(rate: str, wor
 def test_no_floor_is_below_the_threshold_at_which_groups_were_compared() -> None:
     made = certified(groups=compared(group("a"), group("b"), threshold=0.55)).certificate
     assert [one.threshold for one in made.floors] == [0.55, 0.6]
+
+
+@pytest.mark.parametrize(("fpir", "tested"), [(0.03, ["a", "b"]), (0.0301, []), (0.1, []), (0.4, [])])
+def test_groups_compared_where_false_matches_are_common_were_not_compared(
+    fpir: float, tested: list[str]
+) -> None:
+    """Ten times 10 % is everybody: numbers of any size would rule that out."""
+    groups = compared(group("a"), group("b")).model_copy(update={"fpir": fpir})
+    assert labels(certified(groups=groups).certificate) == tested
+
+
+def test_what_was_left_out_by_hand_is_carried() -> None:
+    made = certified(excluded=("anna/1.jpg", "anna/2.jpg", "bert/1.jpg"), seed=7).certificate
+    assert (made.excluded.pictures, made.excluded.people, made.seed) == (3, 2, 7)
 
 
 def test_groups_compared_where_nothing_matches_were_not_compared() -> None:

@@ -94,6 +94,14 @@ def test_for_a_program(evaluation: Evaluation) -> None:
     assert told["not_for_live_use"] == "rests on people who are not attested as volunteers [R28]"
 
 
+def test_a_promise_that_no_profile_allows_and_what_was_left_out_are_said(evaluation: Evaluation) -> None:
+    evaluation.report(excluded=("anna/1.jpg", "anna/2.jpg"), seed=7)
+    done = evaluation.certify("--volunteers", "--floor-fpir", "0.01")
+    assert "left out by hand: 2 pictures of 1 people; seed 7" in done.stdout
+    refused = "REFUSED: promises a false positive rate of at most 0.01; live use allows 0.001 [R18]"
+    assert done.stdout.splitlines()[-1] == f"  live use: {refused}"
+
+
 def test_a_difference_is_said_wherever_the_certificate_is_explained(evaluation: Evaluation) -> None:
     both = compared(group("a", 2000), group("b", 2000, errors=9), significant=("fpir",))
     evaluation.report(groups=both)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from edgeagent.demo.broker import CERTIFICATE_DAYS
+from edgeagent.system.certificates import WARNING_DAYS
 from tests.broker_tools import require
 
 KEYS = {
@@ -84,6 +86,10 @@ def _passes(done: subprocess.CompletedProcess[str], folder: Path) -> dict[str, A
     assert (folder / "pictures" / "alert.png").stat().st_size > 10_000
     assert [path.name for path in folder.glob("edgeagent-demo-*")] == [], "keys were left behind"
     return summary
+
+
+def test_no_state_of_the_demo_warns_that_a_certificate_ends() -> None:
+    assert CERTIFICATE_DAYS > WARNING_DAYS + 1
 
 
 @pytest.mark.timeout(150)

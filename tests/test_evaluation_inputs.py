@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeagent.evaluation.dataset import EvaluationError, open_dataset, read_exclusions
+from edgeagent.evaluation.dataset import Dataset, EvaluationError, Picture, open_dataset, read_exclusions
+from edgeagent.evaluation.evaluate import Order, check_order, evaluate
+from edgeagent.evaluation.extract import Seen
 from edgeagent.evaluation.groups import LEAST_PEOPLE, holm, read_groups
 from edgeagent.evaluation.pairs import known_keys, read_pairs
-from tests.evaluation_people import People, report_of
+from edgeagent.evaluation.report_model import Groups, Report
+from tests.evaluation_people import People, extractor, report_of
+from tests.real_networks import model_pack
 
 LFW = "2\t1\np0000\t1\t2\np0000\t1\tp0001\t1\np0002\t1\t3\np0001\t2\tp0002\t2\n"
 
@@ -37,7 +42,32 @@ def test_what_is_no_picture_is_passed_over_and_said(tmp_path: Path) -> None:
     found = open_dataset(tmp_path, frozenset())
     assert [picture.name for picture in found.pictures] == ["a/1.jpg", "b/2.PNG"]
     assert found.people == 2
-    assert [remark.rpartition(": ")[2] for remark in found.remarks] == ["1 files.", "1 folders."]
+    said = [remark.rpartition(": ")[2] for remark in found.remarks]
+    assert said == ["1 files.", "1 folders.", "1 pictures."]
+
+
+@pytest.mark.parametrize("kind", ["bmp", "tif", "tiff", "pgm", "ppm"])
+def test_a_kind_that_is_not_read_is_passed_over(kind: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"a/1.{kind}", "b/2.webp")
+    found = open_dataset(tmp_path, frozenset())
+    assert [picture.name for picture in found.pictures] == ["b/2.webp"]
+
+
+def test_a_linked_folder_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "data/a/1.jpg")
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "data" / "a")
+    found = open_dataset(tmp_path / "data", frozenset())
+    assert found.people == 2
+    assert found.remarks == ("Symbolic links, counted as people of their own: 1 folders.",)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file names that are bytes")
+def test_people_whose_names_are_no_text_stay_apart(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", b"caf\xe8"):
+        folder = os.fsencode(tmp_path) + b"/" + name
+        Path(os.fsdecode(folder)).mkdir()
+        Path(os.fsdecode(folder + b"/1.jpg")).write_bytes(b"x")
+    assert open_dataset(tmp_path, frozenset()).people == 2
 
 
 def test_exclusions_by_place_or_by_name_are_listed_and_strange_ones_said(tmp_path: Path) -> None:
@@ -137,6 +167,57 @@ def test_pairs_of_a_list_are_those_compared(tmp_path: Path) -> None:
     assert (report.verification.mated, report.verification.nonmated) == (40, 40)
 
 
+@pytest.mark.parametrize(
+    ("text", "gallery", "says"),
+    [
+        (None, 49, "order at most 48"),
+        (None, 0, ""),
+        ("first,second\nonly\n", None, "line 2: is not a pair"),
+        ("1\nstranger 1 2\n", None, "names no pair of pictures"),
+        (LFW, 48, ""),
+    ],
+)
+def test_what_no_picture_can_mend_is_refused_before_any_is_looked_at(
+    text: str | None, gallery: int | None, says: str, tmp_path: Path
+) -> None:
+    pictures = Dataset(People([3] * 49).pictures(), (), ())
+    order = Order(gallery, write(tmp_path, text) if text else None, {}, 0, "0", "2026-03-01T12:00:00Z")
+    if not says:
+        check_order(pictures, order)
+        return
+    with pytest.raises(EvaluationError, match=says):
+        check_order(pictures, order)
+
+
+# --- copies -------------------------------------------------------------------------------------------------
+
+
+def copied(people: People, copies: dict[int, int]) -> Report:
+    """Pictures of which some are, octet by octet, another one."""
+    extracted, pictures = people.extracted(), people.pictures()
+    for copy, original in copies.items():
+        extracted.templates[copy] = extracted.templates[original]
+        extracted.seen[pictures[copy].name] = extracted.seen[pictures[original].name]
+    order = Order(None, None, {}, 0, "0", "2026-03-01T12:00:00Z")
+    return evaluate(Dataset(pictures, (), ()), extracted, extractor(), model_pack(), order)
+
+
+def test_a_copy_of_a_persons_picture_does_not_find_itself() -> None:
+    report = copied(People([2] * 60), {2 * person + 1: 2 * person for person in range(20)})
+    assert (report.dataset.used, report.dataset.people_with_pairs) == (100, 40)
+    assert report.failure_to_acquire.tried == 100
+    assert "Copies of another file of the same person: 20, first 'p0000/p0000_0002.jpg'." in report.left_out
+    assert report.label_errors.same_face_two_names == ()
+
+
+def test_one_file_under_two_names_is_a_suspected_label_error() -> None:
+    report = copied(People([2] * 60), {2: 0})
+    assert report.dataset.used == 120
+    assert any("more than one person: 1;" in line for line in report.left_out)
+    first = report.label_errors.same_face_two_names[0]
+    assert (first.first, first.second) == ("p0000/p0000_0001.jpg", "p0001/p0001_0001.jpg")
+
+
 # --- groups -------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +271,50 @@ def test_a_group_that_is_missed_more_often_is_found() -> None:
     assert tests["fnmr"].significant
     assert tests["tpir"].significant
     assert tests["fnmr"].p_holm >= tests["fnmr"].p_value
+
+
+def lost(people: People, of: range, pictures: int, tested: dict[str, str]) -> Groups:
+    """Groups of an evaluation in which so many more pictures of some people gave no template."""
+    extracted, found = people.extracted(), list(people.pictures())
+    for person in of:
+        for number in range(pictures):
+            name = f"p{person:04d}/z{number}.jpg"
+            found.append(Picture(f"p{person:04d}", name, Path("nowhere") / name))
+            digest = hashlib.sha256(name.encode()).hexdigest()
+            extracted.seen[name] = Seen(digest, "no face", "no face was found")
+    order = Order(None, None, tested, 0, "0", "2026-03-01T12:00:00Z")
+    groups = evaluate(Dataset(tuple(found), (), ()), extracted, extractor(), model_pack(), order).groups
+    assert groups is not None
+    return groups
+
+
+def test_a_group_whose_faces_are_not_seen_is_found() -> None:
+    """R28: who is never compared is in no other rate."""
+    groups = lost(People([2] * 100), range(50, 100), 3, labels(("a", 50), ("b", 50)))
+    significant = [test.rate for test in groups.tests if test.significant]
+    assert significant == ["failure_to_acquire"]
+    rates = [group.failure_to_acquire for group in groups.groups]
+    assert [(rate.events, rate.trials, rate.units) for rate in rates if rate] == [
+        (0, 100, 50),
+        (150, 250, 50),
+    ]
+
+
+def test_a_group_of_whom_hardly_a_face_is_seen_is_found_though_too_few_are_left() -> None:
+    groups = lost(People([2] * 80), range(70, 130), 2, labels(("a", 70), ("b", 60)))
+    assert [(group.label, group.enough) for group in groups.groups] == [("a", True), ("b", False)]
+    (test,) = groups.tests
+    assert (test.rate, test.groups, test.significant) == ("failure_to_acquire", ("a", "b"), True)
+
+
+def test_a_rate_that_was_measured_in_one_group_only_is_no_test() -> None:
+    """Nobody of the second group has a picture to be listed with and another one to be found by."""
+    report = report_of(People([2] * 100 + [1] * 100), groups=labels(("a", 100), ("b", 100)))
+    assert report.groups is not None
+    tests = report.groups.tests
+    assert [test.rate for test in tests] == ["failure_to_acquire", "fmr"]
+    least = min(tests, key=lambda test: test.p_value)
+    assert least.p_holm == pytest.approx(min(1.0, len(tests) * least.p_value))
 
 
 def test_labels_without_a_meaning_differ_as_seldom_as_chance_has_it() -> None:

@@ -108,6 +108,8 @@ SAFEGUARDS_MAY = {
     "re",
     "typing",
     "pydantic",
+    "itertools",
+    "unicodedata",
 }
 OF_MEMORY = {"contextlib", "ctypes", "mmap", "weakref"}
 VISION_MAY = OF_MEMORY | {

@@ -13,7 +13,7 @@ import cv2
 from edgeagent import __version__
 from edgeagent.cli.options import FILE, FOLDER, json_option
 from edgeagent.evaluation.dataset import Dataset, EvaluationError, open_dataset, read_exclusions
-from edgeagent.evaluation.evaluate import Extracted, Order, extract_all
+from edgeagent.evaluation.evaluate import Extracted, Order, check_order, extract_all
 from edgeagent.evaluation.evaluate import evaluate as measure
 from edgeagent.evaluation.extract import Extractor
 from edgeagent.evaluation.groups import read_groups
@@ -69,6 +69,7 @@ def evaluate(
         made_at=SystemClock().now().wall.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **order,
     )
+    check_order(pictures, wanted)
     pack = load_pack(models or default_pack_folder())
     extractor = Extractor(pack, scene)
     extracted = _extract(pictures, extractor)

@@ -148,7 +148,7 @@ def build(
 def _hours(wanted: float | None, trust: TrustStore) -> float:
     """How long the list is valid; units refuse more than the profile's longest deployment (R6)."""
     most = trust.profile.deployment_max_h
-    if wanted is not None and wanted > most:
+    if wanted is not None and not wanted <= most:  # so that nan is refused too
         raise SafeguardError(
             f"{wanted:g} h is longer than the profile's {most:g} h (deployment_max_h); units would refuse it",
             where="--hours",

@@ -15,7 +15,8 @@ from edgeagent.system.files import read_bounded
 from edgeagent.vision.types import Float32Array
 
 LIST_LIMIT = 64 * 1024 * 1024
-PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PICTURES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+"""By their names; other kinds are not read anywhere in this program."""
 
 Index = npt.NDArray[np.int64]
 
@@ -80,7 +81,7 @@ def open_dataset(folder: Path, excluded: frozenset[str]) -> Dataset:
     Raises:
         EvaluationError: there is no such folder, or no picture in it.
     """
-    people = _folders(folder)
+    people, loose = _folders(folder)
     found: list[Picture] = []
     taken: list[Picture] = []
     matched: set[str] = set()
@@ -100,30 +101,40 @@ def open_dataset(folder: Path, excluded: frozenset[str]) -> Dataset:
             where=str(folder),
             next_step="give a folder that holds one folder of pictures for each person",
         )
-    remarks = _remarks(other, empty, sorted(excluded - matched))
+    linked = sum(person.is_symlink() for person in people)
+    remarks = _remarks(other, empty, loose, linked, sorted(excluded - matched))
     return Dataset(tuple(found), tuple(picture.name for picture in taken), remarks)
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders(folder: Path) -> tuple[list[Path], int]:
+    """A folder for each person, and how many pictures lie beside them, in nobody's."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as cause:
         raise EvaluationError(
             f"cannot be read: {cause.strerror}", where=str(folder), next_step="give the dataset's folder"
         ) from cause
+    people = [path for path in inside if path.is_dir()]
+    return people, sum(path.suffix.lower() in PICTURES for path in inside) - sum(
+        path.suffix.lower() in PICTURES for path in people
+    )
 
 
 def _text(name: str) -> str:
-    """A file name as text that every report can hold, whatever bytes the system has in it."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """A file name as text that every report can hold; names of different bytes stay different people."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _remarks(other: int, empty: int, unknown: list[str]) -> tuple[str, ...]:
+def _remarks(other: int, empty: int, loose: int, linked: int, unknown: list[str]) -> tuple[str, ...]:
     said = []
     if other:
         said.append(f"Passed over, as they are not pictures by their names: {other} files.")
     if empty:
         said.append(f"Passed over, as they hold no picture: {empty} folders.")
+    if loose:
+        said.append(f"Passed over, as they are in no person's folder: {loose} pictures.")
+    if linked:
+        said.append(f"Symbolic links, counted as people of their own: {linked} folders.")
     if unknown:
         said.append(
             f"On the exclusion list but not in the dataset: {len(unknown)}, first {unknown[0][:200]!r}."

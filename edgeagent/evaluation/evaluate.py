@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgeagent.evaluation.extract import Extractor, Seen
 from edgeagent.evaluation.groups import by_group, gather
 from edgeagent.evaluation.identification import Searches, curve, identify, search, unsupported
 from edgeagent.evaluation.label_errors import label_errors
-from edgeagent.evaluation.pairs import Pairs, all_pairs, known_keys, read_pairs
+from edgeagent.evaluation.pairs import Pairs, all_pairs, check_pairs, known_keys, read_pairs
 from edgeagent.evaluation.rates import interval
 from edgeagent.evaluation.report_model import (
     CurvePoint,
@@ -33,7 +33,7 @@ from edgeagent.evaluation.report_model import (
     Report,
 )
 from edgeagent.evaluation.report_model import Dataset as DatasetFigures
-from edgeagent.evaluation.rounds import Parts, cast, main_size, sizes
+from edgeagent.evaluation.rounds import Parts, cast, largest, main_size, sizes
 from edgeagent.evaluation.verification import compare, verify
 from edgeagent.system.modelpack import ModelPack
 from edgeagent.vision.types import Float32Array
@@ -74,6 +74,27 @@ class Extracted:
         self.templates.fill(0)
 
 
+def check_order(dataset: Dataset, order: Order) -> None:
+    """Refuse what this dataset cannot give however its pictures turn out, before they are looked at.
+
+    Raises:
+        EvaluationError: the gallery is too large, or the list of pairs is of no use.
+    """
+    most = largest(dataset.people)
+    if order.gallery is not None and order.gallery > most:
+        raise _too_large(order.gallery, dataset.people, most)
+    if order.pairs is not None:
+        check_pairs(order.pairs, known_keys([picture.name for picture in dataset.pictures]))
+
+
+def _too_large(gallery: int, people: int, most: int) -> EvaluationError:
+    return EvaluationError(
+        f"a gallery of {gallery} cannot be made of {people} people",
+        where="--gallery",
+        next_step=f"order at most {max(most, 0)}: some people must stay outside it",
+    )
+
+
 def extract_all(dataset: Dataset, extractor: Extractor, on_picture: Callable[[], None]) -> Extracted:
     """Make every template; one picture at a time is in memory. `on_picture` is called after each."""
     rows = np.zeros((len(dataset.pictures), extractor.dimensions), np.float32)
@@ -102,10 +123,27 @@ def evaluate(
         EvaluationError: they can give none, or not what was ordered.
     """
     _refuse_nothing(extracted)
+    names = known_keys([picture.name for picture in dataset.pictures])
+    dataset, unique = _without_copies(dataset, extracted)
+    try:
+        return _measure(dataset, names, unique, extractor, pack, order)
+    finally:
+        if unique is not extracted:  # R1: the caller wipes only what it knows of
+            unique.wipe()
+
+
+def _measure(
+    dataset: Dataset,
+    names: frozenset[str],
+    extracted: Extracted,
+    extractor: Extractor,
+    pack: ModelPack,
+    order: Order,
+) -> Report:
     samples = _samples(extracted)
     left_out = list(dataset.remarks)
     streams = np.random.default_rng(order.seed).spawn(5)  # so that one part's draws do not move another's
-    pairs = _pairs(dataset, samples, order, streams[0])
+    pairs = _pairs(names, samples, order, streams[0])
     compared = compare(samples, pairs)
     verification, unsaid = verify(compared, pairs, streams[1])
     left_out += unsaid
@@ -154,6 +192,36 @@ def _refuse_nothing(extracted: Extracted) -> None:
     )
 
 
+def _without_copies(dataset: Dataset, extracted: Extracted) -> tuple[Dataset, Extracted]:
+    """Leave out what is, octet by octet, an earlier picture of its person: it would find itself.
+
+    One file under two people's names stays, among the suspected label errors: nobody here knows who it shows.
+    """
+    people: dict[str, set[str]] = {}
+    copies: set[str] = set()
+    for picture in dataset.pictures:
+        owners = people.setdefault(extracted.seen[picture.name].sha256 or picture.name, set())
+        if picture.person in owners:
+            copies.add(picture.name)
+        owners.add(picture.person)
+    remarks = list(dataset.remarks)
+    if copies:
+        remarks.append(
+            f"Copies of another file of the same person: {len(copies)}, first {min(copies)[:200]!r}."
+        )
+    shared = sum(len(owners) > 1 for owners in people.values())
+    if shared:
+        remarks.append(f"Files that lie under more than one person: {shared}; see suspected label errors.")
+    pictures = tuple(picture for picture in dataset.pictures if picture.name not in copies)
+    dataset = replace(dataset, pictures=pictures, remarks=tuple(remarks))
+    if not copies:
+        return dataset, extracted
+    kept = [number for number, picture in enumerate(extracted.taken) if picture.name not in copies]
+    taken = tuple(extracted.taken[number] for number in kept)
+    seen = {name: one for name, one in extracted.seen.items() if name not in copies}
+    return dataset, Extracted(extracted.templates[kept], taken, seen)
+
+
 def _samples(extracted: Extracted) -> Samples:
     people, person = number_people(picture.person for picture in extracted.taken)
     enrolable = np.array([not extracted.seen[picture.name].faults for picture in extracted.taken], bool)
@@ -161,10 +229,10 @@ def _samples(extracted: Extracted) -> Samples:
     return Samples(extracted.templates, person, enrolable, names, people)
 
 
-def _pairs(dataset: Dataset, samples: Samples, order: Order, rng: np.random.Generator) -> Pairs:
+def _pairs(names: frozenset[str], samples: Samples, order: Order, rng: np.random.Generator) -> Pairs:
     if order.pairs is None:
         return all_pairs(samples, rng)
-    return read_pairs(order.pairs, samples, known_keys([picture.name for picture in dataset.pictures]))
+    return read_pairs(order.pairs, samples, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +250,7 @@ def _identify(
     main = main_size(parts) if ordered is None else ordered
     if not 1 <= main <= parts.most:
         if ordered is not None:
-            raise EvaluationError(
-                f"a gallery of {ordered} cannot be made of {parts.people} people",
-                where="--gallery",
-                next_step=f"order at most {max(parts.most, 0)}: some people must stay outside it",
-            )
+            raise _too_large(ordered, parts.people, parts.most)
         left_out.append("Identification: too few people to enrol some and to search for others.")
         return _Found(None, [], [], [], [])
     if not len(parts.mated):

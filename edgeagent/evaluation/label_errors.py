@@ -15,6 +15,8 @@ from edgeagent.evaluation.verification import Compared
 
 ALIKE_AS_STRANGERS = 0.1
 """Two pictures of one person that are less alike than this share of pairs of strangers are suspicious."""
+SAME_FILE = 0.999
+"""One file under two names scores as much, however alike the pictures of one person are."""
 LISTED = 200
 BLOCK = 256
 
@@ -31,7 +33,7 @@ def label_errors(
     nonmated = compared.score[~compared.mated]
     below = lowest_threshold(nonmated, ALIKE_AS_STRANGERS) if len(nonmated) else -1.0
     mated = compared.score[compared.mated]
-    at_least = float(np.median(mated)) if len(mated) else DUPLICATE_COSINE
+    at_least = min(SAME_FILE, float(np.median(mated))) if len(mated) else DUPLICATE_COSINE
     low = [
         (*mated_pairs[at], float(mated[at])) for at in np.argsort(mated, kind="stable") if mated[at] < below
     ]

@@ -88,28 +88,46 @@ def read_pairs(file: Path, samples: Samples, known: frozenset[str]) -> Pairs:
     Raises:
         EvaluationError: a line is malformed, or no pair can be compared.
     """
-    lines = lines_of(file)
-    if not lines:
-        raise EvaluationError("names no pair", where=str(file), next_step="list pairs, or leave --pairs out")
-    if [cell.strip() for cell in lines[0].split(",")] == COLUMNS:
-        wanted, fold = _from_csv(lines, file), None
-    else:
-        wanted, fold = _from_lfw(lines, file)
+    wanted, fold = _wanted(file)
     number = {_key(name): index for index, name in enumerate(samples.names)}
     pairs = np.array([[number.get(name, -1) for name in pair] for pair in wanted], np.int64).reshape(-1, 2)
     usable = (pairs >= 0).all(axis=1)
     if not usable.any():
-        raise EvaluationError(
-            "names no pair of pictures that could be used",
-            where=str(file),
-            next_step="check that the list is for this dataset",
-        )
+        raise _unusable(file)
     strange = sum(name not in known for pair in wanted for name in pair)
     said = f"the {len(wanted):,} pairs of {file.name}" + (
         f"; it names {strange} pictures that the dataset does not hold" if strange else ""
     )
     chosen = None if fold is None else fold[usable]
     return Pairs(pairs[usable, 0], pairs[usable, 1], chosen, int((~usable).sum()), said)
+
+
+def check_pairs(file: Path, known: frozenset[str]) -> None:
+    """Find out before any picture is looked at that a list is of no use.
+
+    Raises:
+        EvaluationError: a line is malformed, or no pair is of pictures of the dataset.
+    """
+    wanted, _ = _wanted(file)
+    if not any(known.issuperset(pair) for pair in wanted):
+        raise _unusable(file)
+
+
+def _wanted(file: Path) -> tuple[list[list[str]], Index | None]:
+    lines = lines_of(file)
+    if not lines:
+        raise EvaluationError("names no pair", where=str(file), next_step="list pairs, or leave --pairs out")
+    if [cell.strip() for cell in lines[0].split(",")] == COLUMNS:
+        return _from_csv(lines, file), None
+    return _from_lfw(lines, file)
+
+
+def _unusable(file: Path) -> EvaluationError:
+    return EvaluationError(
+        "names no pair of pictures that could be used",
+        where=str(file),
+        next_step="check that the list is for this dataset",
+    )
 
 
 def _key(name: str) -> str:

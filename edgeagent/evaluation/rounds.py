@@ -47,8 +47,12 @@ class Parts:
     @property
     def most(self) -> int:
         """The largest gallery that leaves some people out of it."""
-        out = max(1, int(np.ceil(LEAST_HELD_OUT * self.people)))
-        return min(len(self.mated) + len(self.fill), self.people - out)
+        return min(len(self.mated) + len(self.fill), largest(self.people))
+
+
+def largest(people: int) -> int:
+    """No gallery of so many people is larger, whatever their pictures: some must stay outside it."""
+    return people - max(1, int(np.ceil(LEAST_HELD_OUT * people)))
 
 
 def cast(samples: Samples, rng: np.random.Generator) -> Parts:

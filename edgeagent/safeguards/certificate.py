@@ -74,8 +74,8 @@ class GroupResult(StrictModel):
 class Excluded(StrictModel):
     """What the evaluator took out of the dataset by hand: pictures, and the people whom they show."""
 
-    pictures: Annotated[int, Field(ge=0)]
-    people: Annotated[int, Field(ge=0)]
+    pictures: Annotated[int, Field(ge=0, le=2**53)]
+    people: Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Difference(StrictModel):
@@ -123,7 +123,7 @@ class Certificate(StrictModel):
     dataset: Line
     people: People
     excluded: Excluded
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, le=2**53)]
     failure_to_acquire: Share
     runtime: Line
     machine: Line

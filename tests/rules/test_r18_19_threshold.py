@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from edgeagent.agent.deployment import load_deployment, numbered_certificate
 from edgeagent.documents.keys import Role
@@ -57,6 +58,35 @@ def test_the_floor_of_the_next_larger_list_counts(
 def test_the_floor_holds_on_a_bench_with_a_certificate(desk: Desk) -> None:
     with pytest.raises(SafeguardError, match="below the certified floor"):
         threshold_allowed(desk.bench_authority(threshold=0.4), certificate(), profile(), entries=50)
+
+
+@pytest.mark.parametrize(
+    ("fpir", "most", "allowed"),
+    [
+        (0.001, 0.001, True),
+        (0.0011, 0.001, False),
+        (0.75, 0.001, False),
+        (0.001, 0.0005, False),
+        (0.0005, 0.0005, True),
+    ],
+)
+def test_a_promise_that_is_none_is_for_benches_only(
+    fpir: float, most: float, allowed: bool, desk: Desk
+) -> None:
+    promised, limits = certificate(floors=(floor(100, 0.5, fpir),)), profile(certified_fpir_max=most)
+    threshold_allowed(desk.bench_authority(), promised, limits, entries=50)
+    if allowed:
+        threshold_allowed(desk.authority(), promised, limits, entries=50)
+        return
+    with pytest.raises(SafeguardError, match="promises a false positive rate of at most") as refusal:
+        threshold_allowed(desk.authority(), promised, limits, entries=50)
+    assert refusal.value.rule == "R18"
+
+
+@pytest.mark.parametrize("most", [0.0, 0.0011, 0.75, 1.0])
+def test_no_profile_allows_a_promise_that_is_none(most: float) -> None:
+    with pytest.raises(ValidationError, match="certified_fpir_max"):
+        profile(certified_fpir_max=most)
 
 
 # --- the hit ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState, Presence
 from edgeagent.documents.table import LEASE, REVOCATION
 from tests.bench_unit import DEPLOYMENT, OTHER_UNIT, UNIT, Bench, Officers, Process, Watch, wrapped
-from tests.broker_tools import wait_for
+from tests.broker_tools import publish_all, wait_for
 from tests.desk import raw_document
 
 pytest_plugins = ["tests.bench_fixtures"]
@@ -72,10 +72,8 @@ def test_only_a_genuine_revocation_ends_the_deployment_and_it_ends_everything(be
 def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process) -> None:
     refused = unit.said().count("refused ")
     forged = _forgeries(bench)
-    for message in forged:
-        watch.link.publish(watch.topics.revocation, message)
-    for elsewhere in (bench.revocation(units=(OTHER_UNIT,)), bench.revocation(deployment="another-street")):
-        watch.link.publish(watch.topics.revocation, elsewhere)
+    elsewhere = (bench.revocation(units=(OTHER_UNIT,)), bench.revocation(deployment="another-street"))
+    publish_all(watch.link, [(watch.topics.revocation, message) for message in (*forged, *elsewhere)])
     assert wait_for(lambda: unit.said().count("refused ") >= refused + len(forged) - 1, 5), unit.said()
     watch.state(Presence.LIVE, 3, camera=CameraState.OPEN)
     assert wait_for(lambda: len(unit.capture_children()) == 1, 3.0)

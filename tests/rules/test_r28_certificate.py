@@ -57,6 +57,10 @@ def test_an_evaluation_without_groups_is_not_enough_for_live_use(desk: Desk) -> 
         ({"volunteers_attested": False}, "not attested as volunteers"),
         ({"groups_tested": (group("alone"),)}, "only one group"),
         ({"differences": (difference(),)}, "the FPIR differs between groups, to the burden of group b"),
+        (
+            {"differences": (difference(rate="failure_to_acquire"),)},
+            "the failure to acquire differs between groups, to the burden of group b",
+        ),
         ({"expires_at": END - timedelta(seconds=1)}, "before the deployment ends"),
     ],
 )
