@@ -19,6 +19,7 @@ from edgeagent.controlroom.enrolment_csv import Row, read_rows
 from edgeagent.controlroom.workshop import Enrolled, enrol
 from edgeagent.demo.scene import ASSETS, ENROLLED, SUBJECT, WALKERS
 from edgeagent.errors import EdgeAgentError, EnrolmentError
+from edgeagent.system.pictures import read_picture
 from edgeagent.vision.align import align
 from edgeagent.vision.quality import Limits
 from edgeagent.vision.types import Chip, Face, Frame, UInt8Image
@@ -194,7 +195,7 @@ def test_no_picture_stays_in_memory(
 ) -> None:
     """R1 at the desk: pixels and chip are overwritten, whether the image was taken or refused."""
     held: list[UInt8Image] = []
-    read = workshop.read_picture
+    read = read_picture
 
     def watched_read(path: Path, error: type[EdgeAgentError]) -> UInt8Image:
         pixels = read(path, error)
