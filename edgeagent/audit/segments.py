@@ -46,6 +46,7 @@ class Segment:
             OSError: it cannot be opened.
         """
         self.path = path
+        self._descriptor = -1  # for `close`, should the next line fail
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.size = os.fstat(self._descriptor).st_size
         sync_folder(path.parent)
@@ -74,8 +75,14 @@ class Segment:
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file; once."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        # A journal that nobody needs any more must not keep a descriptor: select() takes none above 1023.
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)
