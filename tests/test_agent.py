@@ -228,8 +228,7 @@ def test_a_broker_that_is_absent_at_start_is_tried_again(bench: Bench) -> None:
         assert unit.capture_children() == []
         bench.broker.running.start()
         with Watch(bench) as watch:
-            watch.until(lambda: watch.states or watch.take(0.1), 15)
-            watch.ready()
+            watch.ready(45)  # pauses between attempts grow to half a minute
         assert "Traceback" not in unit.said()
 
 

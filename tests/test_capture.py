@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import stat
@@ -383,11 +384,12 @@ def test_no_descriptor_is_left_after_many_openings() -> None:
 
     with fake("good"):
         pass
+    gc.collect()  # what other tests left must not go in the middle
     before = count()
     for _ in range(3):
         with fake("good"):
             pass
-    assert count() == before
+    assert count() <= before
 
 
 # --- real sources -------------------------------------------------------------------------------------
