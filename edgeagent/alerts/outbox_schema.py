@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from edgeagent.errors import OutboxError
+from edgeagent.system.files import sync_folder
 
 TOTALS = ("made", "received", "expired", "displaced", "discarded")
 _LAYOUT = 1
@@ -60,11 +61,7 @@ def _create_private(path: Path) -> None:
     # SQLite gives its -wal file the mode of the main file, so the mode is set before the first page.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.close(descriptor)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)  # the name itself must survive a power cut, not only the pages
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)  # the name itself must survive a power cut, not only the pages
 
 
 def _configure(connection: sqlite3.Connection) -> None:

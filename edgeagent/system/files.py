@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 from edgeagent.errors import DocumentError, EdgeAgentError
+
+PIECE = 1 << 20
 
 
 def read_bounded(path: Path, limit: int, error: type[EdgeAgentError] = DocumentError) -> bytes:
@@ -17,7 +20,7 @@ def read_bounded(path: Path, limit: int, error: type[EdgeAgentError] = DocumentE
     """
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            content = _at_most(file, limit + 1)
     except OSError as cause:
         raise error(
             f"cannot be read: {cause.strerror}", where=str(path), next_step="put the file there, readable"
@@ -29,6 +32,15 @@ def read_bounded(path: Path, limit: int, error: type[EdgeAgentError] = DocumentE
             f"is longer than {limit} bytes", where=str(path), next_step="check that it is the right file"
         )
     return content
+
+
+def _at_most(file: BinaryIO, octets: int) -> bytes:
+    """Up to so many octets, in pieces: one read of that size would allocate it, however short the file is."""
+    pieces: list[bytes] = []
+    while octets > 0 and (piece := file.read(min(octets, PIECE))):
+        pieces.append(piece)
+        octets -= len(piece)
+    return b"".join(pieces)
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeagent.errors import KeyFileError
+from edgeagent.system.files import sync_folder
 
 _OPEN_STEP = "Give the passphrase of this authority, or find the right file."
 
@@ -55,11 +56,7 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
             os.link(draft, path)  # unlike a rename, this fails if somebody took the name meanwhile
         finally:
             draft.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise unreadable(path, error) from error
 
