@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.soak.judge import MOST_AN_HOUR, PEOPLE_AN_HOUR, Said, more, slope
-from tests.soak.sample import on_disk, taken
+from tests.soak.sample import Taken, on_disk, taken
 from tests.soak.street import A_WAVE
 from tests.soak.trial import soak
 
@@ -56,19 +59,46 @@ def test_descriptors_that_stay_open_are_counted() -> None:
     assert more(list(HOURS), [13 + (i % 3 == 0) for i in range(len(HOURS))]) == 0
 
 
+HOLDER = """
+import sys
+sys.stdin.readline()
+kept = bytes(range(256)) * (32 << 12)
+held = open(sys.argv[1], "wb")
+held.write(bytes(1000))
+held.flush()
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
 def test_the_kernel_and_the_folder_are_read(tmp_path: Path) -> None:
-    before = taken(os.getpid())
-    kept = np.ones(32 << 20, np.uint8)
-    with (tmp_path / "held").open("wb") as held:
-        held.write(bytes(1000))
-        held.flush()
-        after = taken(os.getpid())
+    """Another process is measured: this one has memory of earlier tests to give out again."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "held")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        before = until_still(holder.pid)
+        print(file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        after = taken(holder.pid)
         assert on_disk(tmp_path)["other"] == 1000
-    assert before is not None
+        holder.stdin.close()
     assert after is not None
-    assert after.anonymous - before.anonymous >= len(kept) // 1024 * 0.9
+    assert after.anonymous - before.anonymous >= (32 << 10) * 0.9
     assert after.fds == before.fds + 1
     assert taken(2**22 + 1) is None
+
+
+def until_still(pid: int) -> Taken:
+    """What a process takes once it waits: two equal readings of one that has started."""
+    last, until = None, time.monotonic() + 60
+    while time.monotonic() < until:
+        now = taken(pid)
+        if now and last and (now.anonymous, now.fds) == (last.anonymous, last.fds) and now.fds == 3:
+            return now
+        last = now
+        time.sleep(0.3)
+    pytest.fail("the process did not come to rest")
 
 
 @pytest.mark.timeout(120)

@@ -18,8 +18,9 @@ from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.standing import Standing
 from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.link import MqttLink
-from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
+from edgeagent.alerts.link_types import Subscription, Will
 from edgeagent.alerts.outbox import Outbox
+from edgeagent.alerts.settings import link_settings
 from edgeagent.alerts.topics import Topics
 from edgeagent.audit.log import Journal
 from edgeagent.capture.camera import CaptureProcess
@@ -146,17 +147,8 @@ def _recogniser(pack: ModelPack, scene: Scene, deployment: Deployment) -> Recogn
 
 
 def _link(config: Config, topics: Topics, agent: Agent) -> MqttLink:
-    broker = config.broker
     return MqttLink(
-        LinkSettings(
-            host=broker.host,
-            port=broker.port,
-            through=None if broker.through is None else config.path(broker.through),
-            client_id=config.unit.name,
-            ca_file=config.path(broker.ca),
-            cert_file=config.path(broker.certificate),
-            key_file=config.path(broker.key),
-        ),
+        link_settings(config, config.unit.name),
         subscriptions=[
             Subscription(topics.lease),
             Subscription(topics.receipt),

@@ -19,14 +19,13 @@ from edgeagent.config import Config, load_config
 from edgeagent.documents.sequence import HighWater
 from edgeagent.errors import BrokerError, CaptureError, EdgeAgentError, OutboxError
 from edgeagent.safeguards.sources import SourceKind
-from edgeagent.system.certificates import expires_in_days
+from edgeagent.system.certificates import WARNING_DAYS, expires_in_days
 from edgeagent.system.clock import Clock
 from edgeagent.system.modelpack import ModelPack, default_pack_folder, load_pack
 from edgeagent.system.process import Exposure, may_lock_all, swap_is_on
 from edgeagent.system.selftest import self_test
 
 ENOUGH_FREE = 256 * 1024 * 1024
-CERTIFICATE_WARNING_DAYS = 30
 BROKER_WAIT_S = 3.0
 CERTIFICATE_WAIT_S = 0.7
 TLS_MINIMUM = "1.3"
@@ -158,7 +157,7 @@ def _certificate(config: Config, clock: Clock) -> str:
         raise BrokerError(
             f"expired {-days:.0f} days ago", where=str(file), next_step="renew it at the desk now"
         )
-    if days < CERTIFICATE_WARNING_DAYS:
+    if days < WARNING_DAYS:
         raise _WorthKnowingError(
             f"expires in {days:.0f} days", where=str(file), next_step="renew it at the desk"
         )

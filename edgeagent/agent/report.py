@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 
-from edgeagent.alerts.envelope import wrap
 from edgeagent.alerts.outbox import OutboxCounts
+from edgeagent.alerts.received import signed_message
 from edgeagent.audit.chain import Head
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import AlertCounts, CameraState, Faces, Presence, Rate, UnitState
-from edgeagent.documents.table import STATE, sign
+from edgeagent.documents.table import STATE
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.safeguards.gate import Gate, Why
@@ -103,5 +103,4 @@ class Reporter:
             rate=facts.rate,
         )
         identifier = f"{self.boot}-{self._sequence}"
-        token = sign(STATE, state, self.identity)
-        return wrap("state", token, identifier=identifier, source=self.identity.name, time=now.wall)
+        return signed_message(STATE, state, self.identity, identifier, now)

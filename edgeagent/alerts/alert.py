@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 import cv2
 import numpy as np
 
-from edgeagent.alerts.envelope import wrap
+from edgeagent.alerts.received import signed_message
 from edgeagent.documents.jws import base64url
 from edgeagent.documents.keys import Identity, public_sealing_key
 from edgeagent.documents.messages import Alert
 from edgeagent.documents.seal import crop_info, seal
-from edgeagent.documents.table import ALERT, sign
+from edgeagent.documents.table import ALERT
 from edgeagent.errors import EdgeAgentError
 from edgeagent.safeguards.authority import Authority
 from edgeagent.safeguards.decide import Hit
@@ -80,9 +80,7 @@ def make_alert(
         lease_sequence=about.lease_sequence,
         crop=_sealed_crop(chip, authority, unit.name, identifier),
     )
-    token = sign(ALERT, alert, unit)
-    message = wrap("alert", token, identifier=identifier, source=unit.name, time=now.wall)
-    return Sealed(alert, message, expires_at)
+    return Sealed(alert, signed_message(ALERT, alert, unit, identifier, now), expires_at)
 
 
 def _sealed_crop(chip: Chip, authority: Authority, unit: str, identifier: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.alerts.envelope import Envelope
+from edgeagent.alerts.received import message_name
 from edgeagent.alerts.topics import BENCH_PREFIX, LIVE_PREFIX
 from edgeagent.documents import table
 from edgeagent.documents.explain import NAMES
@@ -43,7 +44,7 @@ class Channel:
     @property
     def name(self) -> str:
         """Last level of the topic."""
-        return self.kind.typ.removeprefix("edgeagent-")
+        return message_name(self.kind)
 
 
 CROP = (

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edgeagent.capture.protocol import Status
 from edgeagent.capture.source import SourceFailed, Taken, put
 from edgeagent.errors import CaptureError
-from edgeagent.system.files import read_bounded
+from edgeagent.system.pictures import read_picture
 from edgeagent.vision.types import UInt8Image
 
-PICTURE_LIMIT = 32 * 1024 * 1024
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
@@ -53,15 +49,10 @@ class PicturesSource:
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         self._due_s += self._period_s
         try:
-            content = np.frombuffer(
-                read_bounded(self._files[self._next], PICTURE_LIMIT, CaptureError), np.uint8
-            )
+            picture = read_picture(self._files[self._next], CaptureError)
         except CaptureError as cause:
             raise SourceFailed(Status.UNSUITABLE) from cause
-        picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
-        if picture is None:
-            raise SourceFailed(Status.UNSUITABLE)
-        taken = put(np.asarray(picture, np.uint8), into, self._next)
+        taken = put(picture, into, self._next)
         picture.fill(0)
         self._next += 1
         return taken

@@ -15,6 +15,7 @@ from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, Subscription
 from edgeagent.alerts.topics import every_unit
 from edgeagent.cli.desk_link import desk_link
+from edgeagent.cli.interruption import Interruption
 from edgeagent.cli.lease import messages
 from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
 from edgeagent.cli.terminal_picture import terminal_picture
@@ -69,8 +70,9 @@ def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
         try:
             seen: dict[str, str] = {}
             last: dict[str, UnitState] = {}
-            for message in messages(link, forever=True):
-                _take(message, receiver, verdicts, link, seen, last, Show(as_json, crops))
+            with Interruption() as end:
+                for message in messages(link, end):
+                    _take(message, receiver, verdicts, link, seen, last, Show(as_json, crops))
         finally:
             link.close(None, timeout_s=2.0)
 

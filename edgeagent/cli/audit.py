@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
@@ -18,6 +17,7 @@ from edgeagent.audit.chain import Head, decode
 from edgeagent.audit.events import Act, Entry
 from edgeagent.audit.segments import lines_of, segments
 from edgeagent.audit.verify import Published, Verdict, published_line, verify_log
+from edgeagent.cli.interruption import progress
 from edgeagent.cli.options import FILE, json_option, open_trust
 from edgeagent.documents.explain import recognise
 from edgeagent.documents.table import STATE
@@ -128,8 +128,8 @@ def _verify(
     files: list[Path], trust: TrustStore | None, published: list[Published], unit: str | None
 ) -> Verdict:
     total = sum(file.stat().st_size for file in files)
-    with click.progressbar(length=total, label="verifying", file=sys.stderr, update_min_steps=1 << 16) as bar:
-        return verify_log(files, trust, published, unit=unit, progress=bar.update)
+    with progress(total, "verifying") as done:
+        return verify_log(files, trust, published, unit=unit, progress=done)
 
 
 # --- for a person -------------------------------------------------------------------------------------------

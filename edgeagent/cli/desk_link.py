@@ -7,28 +7,15 @@ import time
 from collections.abc import Sequence
 
 from edgeagent.alerts.link import MqttLink
-from edgeagent.alerts.link_types import LinkSettings, Subscription
+from edgeagent.alerts.link_types import Subscription
+from edgeagent.alerts.settings import link_settings
 from edgeagent.config import DeskConfig
-
-
-def _settings(config: DeskConfig) -> LinkSettings:
-    """How the desk reaches the broker, under the name of its certificate."""
-    broker = config.broker
-    return LinkSettings(
-        host=broker.host,
-        port=broker.port,
-        through=None if broker.through is None else config.path(broker.through),
-        client_id=config.desk.name,
-        ca_file=config.path(broker.ca),
-        cert_file=config.path(broker.certificate),
-        key_file=config.path(broker.key),
-    )
 
 
 def desk_link(config: DeskConfig, subscriptions: Sequence[Subscription]) -> MqttLink:
     """A link of the control room, started."""
     link = MqttLink(
-        _settings(config),
+        link_settings(config, config.desk.name),
         subscriptions=subscriptions,
         will=None,
         on_connected=lambda: None,

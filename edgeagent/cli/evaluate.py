@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 import cv2
 
 from edgeagent import __version__
+from edgeagent.cli.interruption import progress
 from edgeagent.cli.options import FILE, FOLDER, json_option
 from edgeagent.evaluation.dataset import Dataset, EvaluationError, open_dataset, read_exclusions
 from edgeagent.evaluation.evaluate import Extracted, Order, check_order, extract_all
@@ -93,9 +93,8 @@ def _prepare(folder: Path) -> None:
 
 
 def _extract(pictures: Dataset, extractor: Extractor) -> Extracted:
-    length = len(pictures.pictures)
-    with click.progressbar(length=length, label="looking at pictures", file=sys.stderr) as bar:
-        return extract_all(pictures, extractor, lambda: bar.update(1))
+    with progress(len(pictures.pictures), "looking at pictures") as done:
+        return extract_all(pictures, extractor, lambda: done(1))
 
 
 def _write(report: Report, folder: Path) -> dict[str, str]:

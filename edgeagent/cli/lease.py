@@ -14,6 +14,7 @@ from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, Subscription
 from edgeagent.alerts.topics import every_unit
 from edgeagent.cli.desk_link import desk_link
+from edgeagent.cli.interruption import Interruption
 from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
 from edgeagent.config import load_desk_config
 from edgeagent.controlroom.lease_holder import LeaseHolder
@@ -53,21 +54,24 @@ def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bo
     click.echo(f"holding the lease of {deployment}, {officers} officers; Ctrl-C releases", err=True)
     told: dict[str, str] = {}
     try:
-        for message in messages(link, forever=True):
-            _answer(holder, link, message, told, as_json)
+        with Interruption() as end:
+            for message in messages(link, end):
+                _answer(holder, link, message, told, as_json)
     except KeyboardInterrupt:
         click.echo("releasing", err=True)
         holder.duration_s = 0.0
-        for message in messages(link, forever=False):
+        for message in messages(link):
             _answer(holder, link, message, told, as_json)
     finally:
         link.close(None, timeout_s=2.0)
 
 
-def messages(link: MqttLink, *, forever: bool) -> Iterator[Incoming]:
-    """Messages as they come; says when the broker is lost, and ends after RELEASE_S unless `forever`."""
+def messages(link: MqttLink, end: Interruption | None = None) -> Iterator[Incoming]:
+    """Messages as they come, until `end` or for RELEASE_S without one; says when the broker is lost."""
     until, said = time.monotonic() + RELEASE_S, ""
-    while forever or time.monotonic() < until:
+    while end is not None or time.monotonic() < until:
+        if end is not None:
+            end.step()
         problem = "" if link.connected or link.last_error is None else str(link.last_error)
         if problem != said:
             click.echo(f"broker: {problem or 'connected'}", err=True)

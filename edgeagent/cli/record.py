@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from edgeagent.audit.verify import Published, published_line
+from edgeagent.cli.interruption import progress
 from edgeagent.cli.options import FILE, identity_with_role, json_option, open_trust, out_option, trust_options
 from edgeagent.controlroom.record.build import build
 from edgeagent.controlroom.record.log import files_of, read_log
@@ -118,8 +118,8 @@ def _read(logs: tuple[Path, ...], trust: TrustStore, published: dict[str, list[P
     """Every log; a bar on the terminal shows how far, since a log may have a gigabyte."""
     files = [files_of(log) for log in logs]
     octets = sum(path.stat().st_size for each in files for path in each)
-    with click.progressbar(length=octets, label="verifying", file=sys.stderr) as bar:
-        read = [read_log(each, trust, progress=bar.update) for each in files]
+    with progress(octets, "verifying") as done:
+        read = [read_log(each, trust, progress=done) for each in files]
     again = [
         read_log(each, trust, published[log.unit], progress=lambda _: None)
         if log.verified and log.unit in published

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from edgeagent.cli.interruption import progress
 from edgeagent.cli.options import (
     FILE,
     FOLDER,
@@ -244,7 +244,7 @@ def _enrol(
     if len(work.file):
         click.echo(f"going on: {len(work.file)} images were enrolled before ({work.file.path})", err=True)
     try:
-        with click.progressbar(length=len(rows), label="enrolling", file=sys.stderr) as bar:
+        with progress(len(rows), "enrolling") as done:
             return enrol(
                 rows,
                 images,
@@ -252,7 +252,7 @@ def _enrol(
                 embedder,
                 limits=Limits(),
                 today=now.wall.date(),
-                on_row=lambda: bar.update(1),
+                on_row=lambda: done(1),
                 work=work,
                 alike=alike,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from edgeagent.alerts.received import received
+from edgeagent.alerts.received import message_name, received
 from edgeagent.alerts.topics import Topics, split_topic
 from edgeagent.documents.messages import Alert, UnitState
 from edgeagent.documents.table import DocumentType
@@ -27,7 +27,7 @@ def from_unit(
     verified = received(kind, message, trust, now)
     body = verified.body
     topics = unit_topics(topic)
-    name = kind.typ.removeprefix("edgeagent-")
+    name = message_name(kind)
     if not body.unit == topics.unit == verified.signers[0].name:
         raise DocumentError("is not of the unit on whose topic it came", where=name, next_step="find out why")
     if body.kind is not None and topics.bench != (body.kind is Kind.BENCH):  # R33

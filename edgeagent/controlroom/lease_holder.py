@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edgeagent.alerts.envelope import wrap
+from edgeagent.alerts.received import signed_message
 from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Presence, UnitState
-from edgeagent.documents.table import LEASE, STATE, sign
+from edgeagent.documents.table import LEASE, STATE
 from edgeagent.documents.trust import TrustStore
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.lease import Lease
@@ -74,9 +74,7 @@ class LeaseHolder:
             duration_s=duration_s,
             officers=self.officers,
         )
-        token = sign(LEASE, lease, self.identity)
-        identifier = f"{state.unit}-{self._sequence}"
-        return wrap("lease", token, identifier=identifier, source=self.identity.name, time=now.wall)
+        return signed_message(LEASE, lease, self.identity, f"{state.unit}-{self._sequence}", now)
 
 
 def read_state(topic: str, message: bytes, trust: TrustStore, now: Instant) -> UnitState:

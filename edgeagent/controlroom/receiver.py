@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from edgeagent.alerts.envelope import wrap
+from edgeagent.alerts.received import signed_message
 from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Alert, Receipt
 from edgeagent.documents.seal import crop_info, unseal
-from edgeagent.documents.table import ALERT, RECEIPT, sign
+from edgeagent.documents.table import ALERT, RECEIPT
 from edgeagent.documents.trust import TrustStore
 from edgeagent.errors import DocumentError, OutboxError
 from edgeagent.safeguards.instant import Instant
@@ -120,5 +120,4 @@ class Receiver:
 
     def _receipt(self, alert: Alert, now: Instant) -> bytes:
         receipt = Receipt(alert=alert.alert, unit=alert.unit, received_at=now.wall)
-        token = sign(RECEIPT, receipt, self._identity)
-        return wrap("receipt", token, identifier=alert.alert, source=self._identity.name, time=now.wall)
+        return signed_message(RECEIPT, receipt, self._identity, alert.alert, now)

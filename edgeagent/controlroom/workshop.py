@@ -171,9 +171,15 @@ def _only_face(faces: list[Face], path: Path) -> Face:
     """The one face of the picture; a much smaller one far behind does not count."""
     if not faces:
         raise EnrolmentError("shows no face", where=str(path), next_step="use a picture that shows the face")
-    faces = sorted(faces, key=lambda face: float(face.box[2]), reverse=True)
-    if len(faces) > 1 and faces[1].box[2] >= SECOND_FACE * faces[0].box[2]:
+    widest = by_far_widest(faces)
+    if widest is None:
         raise EnrolmentError(
             "shows more than one person", where=str(path), next_step="cut out the person who is meant"
         )
-    return faces[0]
+    return widest
+
+
+def by_far_widest(faces: list[Face]) -> Face | None:
+    """The one of n ≥ 1 faces beside which none is `SECOND_FACE` as wide or more; None if there is none."""
+    first, *others = sorted(faces, key=lambda face: float(face.box[2]), reverse=True)
+    return None if others and others[0].box[2] >= SECOND_FACE * first.box[2] else first

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from edgeagent.agent.recogniser import MIN_INTER_EYE_PX
-from edgeagent.controlroom.workshop import SECOND_FACE
+from edgeagent.controlroom.workshop import by_far_widest
 from edgeagent.errors import EnrolmentError
 from edgeagent.evaluation.report_model import Runtime
 from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack, Scene
 from edgeagent.system.networks import THREADS, detector_of, embedder_network, embedder_of
-from edgeagent.system.pictures import FILE_LIMIT, read_picture
+from edgeagent.system.pictures import FILE_LIMIT, decode_picture
 from edgeagent.vision.align import align, probe_of
 from edgeagent.vision.quality import Limits, defects, measure
 from edgeagent.vision.types import Face, Float32Array, Frame
@@ -68,8 +68,9 @@ class Extractor:
         """
         digest = ""
         try:
-            digest = hashlib.sha256(read_bounded(path, FILE_LIMIT, EnrolmentError)).hexdigest()
-            pixels = read_picture(path, EnrolmentError)
+            content = read_bounded(path, FILE_LIMIT, EnrolmentError)
+            digest = hashlib.sha256(content).hexdigest()
+            pixels = decode_picture(content, path, EnrolmentError)
         except EnrolmentError as refusal:
             return Seen(digest, "unreadable", refusal.what)
         frame = Frame(pixels, captured_ns=0, sequence=0)
@@ -113,9 +114,9 @@ def _choose(faces: list[Face], frame: Frame) -> tuple[Face | None, bool]:
     they bear, so of several faces it is the one that covers the picture's middle, if only one does; at the
     workshop somebody would cut that person out.
     """
-    faces = sorted(faces, key=lambda face: float(face.box[2]), reverse=True)
-    if len(faces) == 1 or faces[1].box[2] < SECOND_FACE * faces[0].box[2]:
-        return faces[0], False
+    widest = by_far_widest(faces)
+    if widest is not None:
+        return widest, False
     height, width = frame.pixels.shape[:2]
     middle = np.array([width / 2, height / 2])
     covering = [

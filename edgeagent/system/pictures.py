@@ -26,9 +26,17 @@ def read_picture(path: Path, error: type[EdgeAgentError]) -> UInt8Image:
     """The picture as (height, width, 3) uint8 BGR; JPEG, PNG or WebP.
 
     Raises:
-        error: no such file, too long, no such picture, too many pixels, or cut short.
+        error: no such file, too long, or as `decode_picture`.
     """
-    content = read_bounded(path, FILE_LIMIT, error)
+    return decode_picture(read_bounded(path, FILE_LIMIT, error), path, error)
+
+
+def decode_picture(content: bytes, path: Path, error: type[EdgeAgentError]) -> UInt8Image:
+    """The picture in these octets of a file, (height, width, 3) uint8 BGR.
+
+    Raises:
+        error: no such picture, too many pixels, or cut short.
+    """
     unreadable = error(
         "is not a picture that can be read", where=str(path), next_step="save it again as JPEG or PNG"
     )
