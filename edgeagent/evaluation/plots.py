@@ -1,71 +1,29 @@
-"""The report's plots as SVG to be put into a page: no script, no reference to anything outside."""
+"""The report's plots."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from edgeagent.errors import ConfigError
+from edgeagent.controlroom.svg import drawn
 from edgeagent.evaluation.report_model import CurvePoint, Floor, Histogram, Identification, Verification
 
 LEAST_POINTS = 2
 DARK, BLUE, ORANGE, GREY = "#111111", "#0b4f9e", "#a34700", "#767676"
 """Each at least 4.5 to 1 on white; lines differ in dash and marker too, never in colour alone."""
+STYLE: dict[str, Any] = {
+    "font.size": 11,
+    "axes.edgecolor": DARK,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+}
 
 
 def _draw(name: str, said: str, paint: Callable[[Any], None]) -> str:
-    """One SVG element.
-
-    Args:
-        name: makes the identifiers within it differ from those of other plots on the page.
-        said: what it shows, for who cannot see it.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as cause:
-        raise ConfigError(
-            "is not installed, so the page cannot be drawn",
-            where="matplotlib",
-            next_step="install edgeagent[controlroom], or leave --report out",
-        ) from cause
-    style: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.family": "sans-serif",
-        "font.size": 11,
-        "axes.edgecolor": DARK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#dddddd",
-        "legend.frameon": False,
-    }
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-        paint(figure.add_subplot())
-        written = io.BytesIO()
-        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(written.getvalue().decode(), said)
-
-
-def _inline(svg: str, said: str) -> str:
-    """The SVG element alone: a page's parser knows the namespaces, and nothing may point outside."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    label = escape(said, quote=True)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return drawn(name, said, paint, (7.2, 4.0), STYLE | {"svg.hashsalt": name})
 
 
 def _percent(value: float, _: int | None = None) -> str:

@@ -1,33 +1,24 @@
-"""The page's plots as inline SVG: the same record gives the same octets (fixed hash salt, no date).
-
-Matplotlib is an extra of the desk and is imported only when something is drawn.
-"""
+"""The page's plots as inline SVG: the same record gives the same octets."""
 
 from __future__ import annotations
 
-import io
-import re
+from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
 from edgeagent.controlroom.record.model import Series
-from edgeagent.errors import ConfigError
+from edgeagent.controlroom.svg import drawn
 
 DARK, LIGHT, RED, INK = "#1d4f7c", "#9dbad3", "#b3261e", "#222222"
-STYLE: Any = {
+STYLE: dict[str, Any] = {
     "svg.hashsalt": "edgeagent record",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
     "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.edgecolor": "#666666",
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
     "hatch.linewidth": 0.6,
 }
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def plots(series: Series, threshold: float, zone: tzinfo, number: int) -> list[tuple[str, str]]:
@@ -46,44 +37,8 @@ def plots(series: Series, threshold: float, zone: tzinfo, number: int) -> list[t
     return drawn
 
 
-def _figure(height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.4, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _styled() -> Any:
-    try:
-        from matplotlib import rc_context
-    except ImportError as cause:
-        raise ConfigError(
-            "matplotlib is not installed",
-            where="page",
-            next_step='pip install "edgeagent[controlroom]", or choose --format json or csv',
-        ) from cause
-    return rc_context(STYLE)
-
-
-def _drawn(name: str, number: int, label: str, draw: Any, height: float = 2.1) -> str:
-    with _styled():
-        figure, axes = _figure(height)
-        draw(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)
-    return _inline(text.getvalue(), f"{name}{number}", label)
-
-
-def _inline(svg: str, prefix: str, label: str) -> str:
-    """Without prologue and metadata, with ids of its own, as wide as the page, and with a name."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
-    head, rest = svg.split(">", 1)
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{label}">{rest.strip()}'
+def _drawn(name: str, number: int, label: str, paint: Callable[[Any], None], height: float = 2.1) -> str:
+    return drawn(f"{name}{number}", label, paint, (7.4, height), STYLE)
 
 
 def _bars(what: str, caption: str, series: Series, zone: tzinfo, number: int) -> tuple[str, str]:
