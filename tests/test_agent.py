@@ -157,7 +157,7 @@ def test_documents_put_in_place_later_are_taken_up_without_a_restart(bench: Benc
         assert unit.capture_children() == []
         bench.put(sequence=2)
         watch.state(Presence.LIVE, 6.5, camera=CameraState.OPEN, problem="")
-        assert wait_for(lambda: len(unit.capture_children()) == 1, 3.0)
+        assert wait_for(lambda: len(unit.capture_children()) == 1, 60)
 
 
 def test_an_older_authority_is_a_rollback(bench: Bench) -> None:
@@ -242,8 +242,8 @@ def test_an_alert_made_while_the_broker_is_down_arrives_once_when_it_is_back(ben
         assert watch.alerts == []
         time.sleep(1.0)
         bench.broker.running.start()
-        watch.until(lambda: watch.alerts, 20)
-        watch.until(lambda: watch.last.alerts.received == 1, 10)
+        watch.until(lambda: watch.alerts)
+        watch.until(lambda: watch.last.alerts.received == 1)
         firsts = [arrival for arrival in watch.alerts if arrival.first]
         assert len(firsts) == 1
         assert watch.last.alerts.made == 1
@@ -259,7 +259,7 @@ def test_an_alert_that_expires_meanwhile_is_counted_and_not_sent(bench: Bench) -
         assert wait_for(lambda: "hit on entry" in unit.said(), 6)
         time.sleep(2.5)
         bench.broker.running.start()
-        watch.until(lambda: watch.states and watch.last.alerts.expired == 1, 20)
+        watch.until(lambda: watch.states and watch.last.alerts.expired == 1)
         assert watch.alerts == []
         assert watch.last.faces.in_live_alerts == 0
 
@@ -273,7 +273,7 @@ def test_only_a_genuine_receipt_releases_an_alert_and_until_then_it_is_repeated(
     with Watch(bench, receipts=False) as watch, bench.unit() as unit:
         with Officers(bench):
             watch.state(Presence.LIVE)
-            watch.until(lambda: watch.alerts, 15)
+            watch.until(lambda: watch.alerts)
         alert = watch.alerts[0].alert.alert
         forgers = [office[role] for role in Role if role not in (Role.CONTROL_ROOM, Role.ROOT)]
         forgers += [STRANGERS[Role.CONTROL_ROOM], office.other_unit]
@@ -282,15 +282,15 @@ def test_only_a_genuine_receipt_releases_an_alert_and_until_then_it_is_repeated(
         for forged in (*(_forged(alert, who) for who in forgers), genuine[:-30], b"", b"[]"):
             watch.link.publish(watch.topics.receipt, forged)
         watch.link.publish(watch.topics.receipt, genuine, retain=True)  # a stored receipt proves nothing new
-        assert wait_for(lambda: unit.said().count("refused ") >= refused + len(forgers) + 2, 5), unit.said()
+        assert wait_for(lambda: unit.said().count("refused ") >= refused + len(forgers) + 2, 60), unit.said()
         watch.link.publish(watch.topics.receipt, b"", retain=True)
-        watch.until(lambda: len(watch.alerts) >= 2, 10)
+        watch.until(lambda: len(watch.alerts) >= 2)
         assert [arrival.first for arrival in watch.alerts[:2]] == [True, False]
         assert {arrival.alert.alert for arrival in watch.alerts} == {alert}
     # The process was killed; the alert is on the disk and the receipt is made anew for its repetition.
     assert _pending(bench) == [alert]
     with Watch(bench) as watch, bench.unit():
-        watch.until(lambda: watch.states and watch.last.alerts.received >= 1, 15)
+        watch.until(lambda: watch.states and watch.last.alerts.received >= 1)
         assert watch.last.alerts.pending == 0
 
 
@@ -319,7 +319,7 @@ def test_a_camera_that_ends_and_disappears_is_tried_again_with_pauses(bench: Ben
         ended = watch.state(Presence.LIVE, 8, camera=CameraState.DEGRADED)
         assert "street.json: has ended — start it again" in ended.problem
         scene.unlink()
-        watch.until(lambda: "is not there — plug the camera in" in watch.last.problem, 10)
+        watch.until(lambda: "is not there — plug the camera in" in watch.last.problem)
         children, until = set[int](), time.monotonic() + 4.0
         while time.monotonic() < until:
             children |= set(unit.capture_children())
@@ -332,7 +332,7 @@ def test_a_camera_that_ends_and_disappears_is_tried_again_with_pauses(bench: Ben
         assert back.boot == ended.boot
         assert unit.code is None
         unit.signal(signal.SIGTERM)
-        assert unit.wait(3) == 0
+        assert unit.wait(60) == 0
     assert [pid for pid, parent in capture_processes() if parent == unit.pid] == []
 
 

@@ -319,13 +319,13 @@ def test_a_rate_that_was_measured_in_one_group_only_is_no_test() -> None:
 
 def test_labels_without_a_meaning_differ_as_seldom_as_chance_has_it() -> None:
     significant = 0
-    for seed in range(20):
+    for seed in range(10):
         names = np.random.default_rng(seed).permutation(["a"] * 40 + ["b"] * 40)
         given = {f"p{number:04d}": str(name) for number, name in enumerate(names)}
         groups = report_of(People([2] * 80, noise=0.5, seed=5), groups=given).groups
         assert groups is not None
         significant += any(test.significant for test in groups.tests)
-    assert significant <= 4
+    assert significant <= 3
 
 
 def test_small_and_empty_groups_are_said_and_not_compared() -> None:

@@ -95,12 +95,12 @@ def test_birth_is_published_on_every_connection(any_broker: Broker) -> None:
     assert wait_for(lambda: unit.counts.acknowledged == 1)
     any_broker.running.kill()
     began = time.monotonic()
-    assert wait_for(lambda: not unit.connected, 2.0)
+    assert wait_for(lambda: not unit.connected, 60)
     assert time.monotonic() - began < 1.0
     with pytest.raises(BrokerError, match="not connected"):
         unit.publish(UNIT.alert, b"must not be queued")
     any_broker.running.start()
-    assert wait_for(lambda: unit.counts.acknowledged == 2, 8.0), unit.last_error
+    assert wait_for(lambda: unit.counts.acknowledged == 2, 60), unit.last_error
     desk = any_broker.connected_link(
         CONTROL_ROOM, every_unit("alert", bench=False), Subscription(UNIT.state, accept_retained=True)
     )
@@ -127,10 +127,10 @@ def test_what_the_broker_never_acknowledged_is_not_sent_again_by_itself(mosquitt
     mosquitto.running.freeze()
     unit.publish(UNIT.alert, b"stale")
     mosquitto.running.kill()
-    assert wait_for(lambda: not unit.connected, 3.0)
+    assert wait_for(lambda: not unit.connected, 60)
     mosquitto.running.start()
     desk = mosquitto.connected_link(CONTROL_ROOM, every_unit("alert", bench=False))
-    assert wait_for(lambda: unit.connected, 5.0)
+    assert wait_for(lambda: unit.connected, 60)
     unit.publish(UNIT.alert, b"fresh")
     assert receive(desk).payload == b"fresh"
 
@@ -139,13 +139,13 @@ def test_a_frozen_broker_is_noticed_within_two_keepalives(any_broker: Broker) ->
     unit = any_broker.connected_link("unit-a", UNIT.lease, keepalive_s=1)
     any_broker.running.freeze()
     began = time.monotonic()
-    assert wait_for(lambda: not unit.connected, 4.0)
+    assert wait_for(lambda: not unit.connected, 60)
     assert time.monotonic() - began < 2.5
     assert "does not answer" in str(unit.last_error)
     with pytest.raises(BrokerError):
         unit.publish(UNIT.alert, b"m")
     any_broker.running.thaw()
-    assert wait_for(lambda: unit.connected, 8.0), unit.last_error
+    assert wait_for(lambda: unit.connected, 60), unit.last_error
 
 
 def test_a_frozen_broker_does_not_hold_up_close(mosquitto: Broker) -> None:
@@ -365,7 +365,7 @@ def _old_broker(folder: Path, manner: str) -> Iterator[LinkSettings]:
     def answer(connection: ssl.SSLSocket) -> None:
         if b"MQTT\x04" in connection.recv(200):
             connection.sendall(_CONNACK_OK)
-            over.wait(5.0)
+            over.wait(60)
         elif manner == "refuses":
             connection.sendall(_CONNACK_WRONG_PROTOCOL)
         elif manner == "keeps silent":
@@ -394,7 +394,7 @@ def _old_broker(folder: Path, manner: str) -> Iterator[LinkSettings]:
 def test_a_broker_that_does_not_know_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, manner: str) -> None:
     with _old_broker(tmp_path, manner) as settings:
         link = _start(replace(settings, connect_timeout_s=1.0))
-        assert wait_for(lambda: link.connected, 5.0), link.last_error
+        assert wait_for(lambda: link.connected, 60), link.last_error
         assert link.broker_protocol == "MQTT 3.1.1"
         link.close(None, timeout_s=2.0)
         assert wait_for(lambda: not link.running)

@@ -20,7 +20,7 @@ from edgeagent.demo.tied import tied
 from edgeagent.errors import EdgeAgentError
 
 STOP_S = 6.0
-READY_S = 30.0
+READY_S = 60.0
 LAPSE_S = 12.0
 
 Event = dict[str, Any]

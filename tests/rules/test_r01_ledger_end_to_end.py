@@ -25,14 +25,14 @@ def test_the_ledger_balances_in_every_state_over_crowds_receipts_lapses_and_kill
     with Watch(bench, receipts=False) as watch:
         with bench.unit() as unit, Officers(bench):
             watch.state(Presence.LIVE)
-            watch.until(lambda: len({a.alert.alert for a in watch.alerts}) >= 2, 20)
-            watch.until(lambda: watch.last.faces.in_live_alerts >= 2, 5)  # no receipts yet: they live
+            watch.until(lambda: len({a.alert.alert for a in watch.alerts}) >= 2)
+            watch.until(lambda: watch.last.faces.in_live_alerts >= 2)  # no receipts yet: they live
             assert watch.last.faces.processed > 20, "a crowd was meant to pass"
             watch.receipts = True
-            watch.until(lambda: watch.last.faces.in_live_alerts == 0, 20)
+            watch.until(lambda: watch.last.faces.in_live_alerts == 0)
             watch.receipts = False
             made = watch.last.alerts.made
-            watch.until(lambda: watch.last.alerts.made > made, 20)
+            watch.until(lambda: watch.last.alerts.made > made)
             unit.kill()  # with an alert in the outbox
         first = len(watch.states)
         with bench.unit():
@@ -40,7 +40,7 @@ def test_the_ledger_balances_in_every_state_over_crowds_receipts_lapses_and_kill
             carried = watch.last
             assert carried.faces.processed == carried.faces.in_live_alerts >= 1
             watch.receipts = True
-            watch.until(lambda: watch.last.alerts.pending == 0, 20)
+            watch.until(lambda: watch.last.alerts.pending == 0)
             assert watch.last.faces.deleted == watch.last.faces.processed
         lost = watch.states[first - 1 :]
         for state in watch.states:
@@ -58,10 +58,10 @@ def test_when_the_camera_is_closed_nothing_is_left_in_the_data_folder_but_sealed
     with Watch(bench) as watch, bench.unit():
         with Officers(bench):
             watch.state(Presence.LIVE)
-            watch.until(lambda: watch.alerts, 15)
+            watch.until(lambda: watch.alerts)
             crop = watch.alerts[0].crop
-        watch.state(Presence.STANDBY, 6)
-        watch.until(lambda: watch.last.alerts.pending == 0, 5)
+        watch.state(Presence.STANDBY)
+        watch.until(lambda: watch.last.alerts.pending == 0)
         time.sleep(0.2)
         files = sorted(path for path in (bench.path / "data").rglob("*") if path.is_file())
         key = key_file(bench.data, DEPLOYMENT)

@@ -251,7 +251,7 @@ def test_the_real_daemon_revoked_over_a_real_broker(bench: Bench) -> None:
         watch.until(lambda: any(state.state == "LIVE" for state in watch.states))
         assert key.exists()
         watch.link.publish(watch.topics.revocation, bench.revocation(), retain=True)
-        watch.until(lambda: watch.last.state == "CLOSED", 3)
+        watch.until(lambda: watch.last.state == "CLOSED")
     assert not key.exists()
     assert not bench.watchlist_file.exists()
 

@@ -73,19 +73,20 @@ def test_what_a_unit_did_is_in_its_log_and_the_counts_are_those_of_its_state(ben
         with bench.unit() as unit:
             with Officers(bench):
                 watch.state(Presence.LIVE)
-                watch.until(lambda: watch.alerts, 30)
-            watch.state(Presence.STANDBY, 15)
-            watch.until(lambda: watch.last.alerts.pending == 0, 15)
+                watch.until(lambda: watch.alerts)
+            watch.state(Presence.STANDBY)
+            watch.until(lambda: watch.last.alerts.pending == 0)
             unit.signal(signal.SIGTERM)
-            watch.until(lambda: watch.last.problem == "the daemon was stopped", 15)
-            assert unit.wait(15) == 0
+            watch.until(lambda: watch.last.problem == "the daemon was stopped")
+            assert unit.wait(60) == 0
         watch.drain()
         said, last, events = verified(bench, watch.states), watch.last, entries(bench)
         assert said["good"]
         assert said["sealed"] == said["last"] == last.audit_sequence
         _tells_the_story(events)
-        tally = of(Tally, events)[-1]
-        assert (tally.frames, tally.processed, tally.deleted) == (
+        at = max(i for i, one in enumerate(events) if isinstance(one, Tally))
+        tally, since = of(Tally, events)[-1], of(AlertReceived, events[at:])
+        assert (tally.frames, tally.processed, tally.deleted + len(since)) == (
             last.frames,
             last.faces.processed,
             last.faces.deleted,
@@ -124,11 +125,11 @@ def _tells_the_story(events: list[Event]) -> None:
 
 
 def _live(watch: Watch, seen: int) -> None:
-    watch.until(lambda: any(state.state is Presence.LIVE for state in watch.states[seen:]), 40)
+    watch.until(lambda: any(state.state is Presence.LIVE for state in watch.states[seen:]))
 
 
 def _one_more_alert(watch: Watch, alerts: int) -> None:
-    watch.until(lambda: len(watch.alerts) > alerts, 30)
+    watch.until(lambda: len(watch.alerts) > alerts)
 
 
 def test_a_kill_at_any_moment_leaves_a_log_that_goes_on_and_verifies(bench: Bench) -> None:
@@ -151,8 +152,8 @@ def test_a_kill_at_any_moment_leaves_a_log_that_goes_on_and_verifies(bench: Benc
             assert verdict.starts == start + 1
         seen = len(watch.states)
         with bench.unit():
-            watch.until(lambda: any(s.state is not Presence.LOST for s in watch.states[seen:]), 40)
-            watch.until(lambda: watch.last.alerts.pending == 0 and watch.last.state is Presence.LIVE, 30)
+            watch.until(lambda: any(s.state is not Presence.LOST for s in watch.states[seen:]))
+            watch.until(lambda: watch.last.alerts.pending == 0 and watch.last.state is Presence.LIVE)
         watch.drain()
         events = entries(bench)
         alerts_made = {event.alert for event in of(AlertMade, events)}

@@ -71,7 +71,7 @@ def test_a_bench_speaks_on_bench_topics_only_and_says_that_it_is_one(bench: Benc
     bench.put()
     with Watch(bench) as watch, bench.unit(), Officers(bench):
         watch.state(Presence.LIVE)
-        watch.until(lambda: watch.alerts, 15)
+        watch.until(lambda: watch.alerts)
         assert {arrival.alert.kind for arrival in watch.alerts} == {Kind.BENCH}
         assert {state.kind for state in watch.states if state.deployment} == {Kind.BENCH}
         topics = {message.topic for message in watch.raw}
@@ -88,7 +88,7 @@ def test_a_live_unit_speaks_on_live_topics_only_and_no_bench_lease_reaches_it(ma
         watch.ready()
         with Officers(bench, bench_topics=True) as bench_officers:
             seen = len(watch.states)
-            watch.until(lambda: len(watch.states) >= seen + 3, 8)
+            watch.until(lambda: len(watch.states) >= seen + 3)
             assert bench_officers.leases == []  # no challenge of a live unit is seen on a bench
             assert Presence.LIVE not in {state.state for state in watch.states}
         with Officers(bench, bench_topics=False):
