@@ -23,6 +23,8 @@ from edgeagent.safeguards.profile import StrictModel
 from edgeagent.system.files import read_bounded, write_atomic
 
 KEY_FILE_LIMIT = 4096
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd opens sealed keys, each service's in a folder of its own."""
 # The last character carries four bits only: any other is a second spelling of the same key.
 Octets32 = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 
@@ -131,7 +133,7 @@ def load_identity(path: Path) -> Identity:
         KeyFileError: missing, open to others, malformed, or its halves do not belong together.
     """
     content = read_bounded(path, KEY_FILE_LIMIT, KeyFileError)
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & 0o077 and not _opened_for_service(path):
         raise KeyFileError("can be read by others", where=str(path), next_step=f"chmod 600 {path}")
     try:
         held = KeyFile.model_validate_json(content)
@@ -146,6 +148,15 @@ def load_identity(path: Path) -> Identity:
     if identity.seal_key.x != held.seal_x or _public_half(signing) != held.sign_x:
         raise KeyFileError("its two halves differ", where=str(path), next_step="restore it from your copy")
     return identity
+
+
+def _opened_for_service(path: Path) -> bool:
+    """A credential of the service manager: root's file with an access list for the service's user alone.
+
+    The list's mask stands where a group's rights would (seen as mode 0440 with systemd 257, 0400 with 252).
+    """
+    status = path.stat()
+    return path.parent.parent == CREDENTIALS and status.st_uid == 0 and not status.st_mode & 0o037
 
 
 def _public_half(key: OKPKey) -> str:
