@@ -76,6 +76,12 @@ class ModelsSection(StrictModel):
     folder: FileName | None = None
 
 
+class HealthSection(StrictModel):
+    """Where the machine's numbers are written for a Prometheus collector; in the data folder if not given."""
+
+    textfile: FileName | None = None
+
+
 class BrokerSection(StrictModel):
     """The MQTT broker and this unit's TLS certificate. TLS cannot be switched off.
 
@@ -124,6 +130,7 @@ class Config(_File):
     camera: CameraSection
     broker: BrokerSection
     models: ModelsSection = ModelsSection()
+    health: HealthSection = HealthSection()
 
     @property
     def models_folder(self) -> Path:
@@ -136,6 +143,12 @@ class Config(_File):
         """Where this unit keeps its data; a bench keeps its own apart from a live deployment's (R33)."""
         folder = self.path(self.data.folder)
         return folder if self.source.kind is SourceKind.CAMERA else folder / "bench"
+
+    @property
+    def health_file(self) -> Path:
+        """Where the machine's numbers are written for a Prometheus collector."""
+        textfile = self.health.textfile
+        return self.data_folder / "health.prom" if textfile is None else self.path(textfile)
 
     @property
     def source(self) -> SourceSpec:

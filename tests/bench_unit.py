@@ -35,6 +35,7 @@ from edgeagent.alerts.topics import Topics
 from edgeagent.capture.scene import Actor, Scene
 from edgeagent.config import load_config
 from edgeagent.controlroom.enrolment_csv import Row
+from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.controlroom.lease_holder import LeaseHolder, read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
 from edgeagent.controlroom.workshop import enrol
@@ -43,6 +44,7 @@ from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK, REVOCATION_D
 from edgeagent.demo.papers import DESK_TOML, UNIT_TOML
 from edgeagent.demo.scene import ASSETS, ENROLLED, FACES, WALKERS
 from edgeagent.documents.deployment_key import key_file, save_key
+from edgeagent.documents.health import Health
 from edgeagent.documents.jws import sign_general
 from edgeagent.documents.keys import Identity, Role, save_identity
 from edgeagent.documents.messages import CameraState, Presence, Receipt, Revocation, UnitState
@@ -50,6 +52,7 @@ from edgeagent.documents.table import (
     AUTHORITY,
     BENCH_AUTHORITY,
     CERTIFICATE,
+    HEALTH,
     RECEIPT,
     REVOCATION,
     DocumentType,
@@ -74,7 +77,7 @@ DEPLOYMENT = "bench-street"
 LEASE_S = 2.0
 STRANGE_SEED = 1
 """Of an office that nobody here trusts."""
-START_S = 20.0
+START_S = 60.0
 WIDTH, HEIGHT, FPS = 640, 480, 10
 CAPTURE_CHILD = b"edgeagent.capture.child"
 CLOCK = SystemClock()
@@ -454,6 +457,7 @@ class Watch:
         self.states: list[UnitState] = []
         self.alerts: list[Arrival] = []
         self.raw: list[Incoming] = []
+        self.healths: list[Health] = []
         self._old: set[str] = set()
         self._trust = bench.office.trust()
         self._receiver = Receiver(bench.path / "watch.sqlite", bench.office[Role.CONTROL_ROOM], self._trust)
@@ -496,7 +500,11 @@ class Watch:
             state = read_state(message.topic, message.payload, self._trust, CLOCK.now())
             if state.boot not in self._old:
                 self.states.append(state)
-        else:
+        elif message.topic.endswith("/health"):
+            self.healths.append(
+                from_unit(HEALTH, message.topic, message.payload, self._trust, CLOCK.now())[0]
+            )
+        elif message.topic.endswith("/alert"):
             arrival = self._receiver.take(message.topic, message.payload, CLOCK.now())
             self.alerts.append(arrival)
             self._receiver.shown(arrival.alert)

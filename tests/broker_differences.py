@@ -14,13 +14,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Subscription, Will
+from edgeagent.alerts.received import received
 from edgeagent.alerts.topics import Topics
+from edgeagent.controlroom.revocations import Revocations
 from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, REVOCATION_DESK
+from edgeagent.documents.keys import Role
+from edgeagent.documents.table import REVOCATION, STATE, sign
+from edgeagent.safeguards.authority import Kind as Use
 from edgeagent.system.revocation import revoke, write_crl
+from tests.bench_unit import CLOCK, Bench, Process, wrapped
 from tests.broker_table import missing
 from tests.broker_tools import wait_for
 from tests.broker_trials import (
@@ -36,8 +43,11 @@ from tests.broker_trials import (
     over_tls,
     tried,
 )
+from tests.desk import state
 
-LIVE = Topics(UNIT, bench=False)
+LIVE, BENCH = Topics(UNIT, bench=False), Topics(UNIT, bench=True)
+AWAY_S = 30.0
+bench_state = partial(state, unit=UNIT, kind=Use.BENCH)
 STATES = "lfr/v1/+/state"
 SOON_S = 3.0
 
@@ -85,6 +95,32 @@ def _seen(link: MqttLink) -> str:
     found = drain(link, SOON_S / 2)
     link.close(None, timeout_s=1.0)
     return "seen" if found else "not seen"
+
+
+def revoked_while_away(broker: TriedBroker) -> str:
+    """Two revocations; the unit comes back at another node; a real `alerts watch` with both in its data."""
+    folder = broker.tried.folder / "bench"
+    folder.mkdir()
+    bench = Bench(folder, broker)
+    bench.write()
+    streets = {"first-street", "second-street"}
+    with Revocations(folder / "received.sqlite", bench.office.trust()) as kept:
+        for street in sorted(streets):
+            kept.hear(BENCH.revocation, bench.revocation(deployment=street), CLOCK.now())
+    watch = bench.command("alerts", "watch", "--config", "alerts.toml", "--bench")
+    unit = broker.connected_link(UNIT, BENCH.revocation, port=broker.tried.ports[-1])
+    began, heard = time.monotonic(), set[str]()
+    with Process(watch, folder, "room.log"):
+        while heard != streets and time.monotonic() - began < AWAY_S:
+            said = bench_state(sequence=int(time.monotonic() * 1000), at=datetime.now(UTC))
+            unit.publish(
+                BENCH.state, wrapped("state", sign(STATE, said, bench.office[Role.UNIT])), retain=True
+            )
+            for heard_now in drain(unit, 1.0):
+                verified = received(REVOCATION, heard_now, bench.office.trust(), CLOCK.now())
+                heard.add(verified.body.deployment)
+    unit.close(None, timeout_s=1.0)
+    return f"{len(heard)} of 2 reach it"
 
 
 def will(broker: TriedBroker) -> str:
@@ -195,6 +231,7 @@ QUESTIONS: dict[str, Callable[[TriedBroker], str]] = {
     "protocol": protocol,
     "message expiry of 1 s, after 3 s": expiry,
     "retained": retained,
+    "two revocations, unit was away": revoked_while_away,
     "will of a frozen unit": will,
     "three copies of one certificate": copies,
     "revoked while connected": live_after_revocation,

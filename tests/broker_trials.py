@@ -28,6 +28,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import LinkSettings
+from edgeagent.alerts.settings import new_client_id
 from edgeagent.alerts.topics import Topics
 from edgeagent.demo.mosquitto_conf import CONTROL_ROOM, LEASE_DESK
 from edgeagent.system.certificates import Certificate, issue, make_authority
@@ -322,7 +323,7 @@ class TopicTrials:
     @cached_property
     def unit(self) -> MqttLink:
         topics = [getattr(t, last) for t in (self.live, self.bench) for last in ("lease", "receipt")]
-        return self.broker.connected_link(UNIT, *topics)
+        return self.broker.connected_link(UNIT, *topics, client_id=new_client_id(UNIT))
 
     @cached_property
     def room(self) -> MqttLink:
@@ -442,16 +443,17 @@ class TopicTrials:
         return self._listens(OTHER, self.live.lease, client_id=f"{UNIT}.0")
 
     def throw_off_by_client_id(self) -> Refusal:
-        """As the program is now: its client id is its name, which everybody knows."""
-        before = self.unit.counts.connections
-        packet, files = connect_packet(UNIT), self.broker.certificate(OTHER)
-        for _ in range(3):
-            over_tls(self.broker.tried, files, packet)
+        """With everything about a unit's client id that another can know: its form, and the name in it."""
+        before, place = self.unit.counts.connections, self.broker.tried
+        for guess in (UNIT, f"{UNIT}.0", new_client_id(UNIT), UNIT):
+            over_tls(place, self.broker.certificate(OTHER), connect_packet(guess))
         lost = wait_for(lambda: not self.unit.connected or self.unit.counts.connections > before, 1.0)
         assert wait_for(lambda: self.unit.connected, 10.0)
         if lost:
             raise NotRefusedError("the unit is thrown off and comes back by itself; its topics stay its own")
-        return Refusal("broker", "the client id is ignored: the certificate's name counts")
+        if place.kind == "mosquitto":
+            return Refusal("broker", "the client id is ignored: the certificate's name counts")
+        return Refusal("unit", "let in, as itself; 128 bits of the unit's client id are secret")
 
     def oversize(self) -> Refusal:
         """A message four times as long as any limit of ours, on its own topic."""

@@ -36,6 +36,7 @@ from edgeagent.config import (
     UnitSection,
 )
 from edgeagent.documents.deployment_key import OneTimeKey, key_file, save_key
+from edgeagent.documents.health import Health
 from edgeagent.documents.jws import base64url, sign_general
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.messages import (
@@ -318,8 +319,57 @@ def state(**changes: Any) -> UnitState:
         "rate": rate(),
         "audit_sequence": 12,
         "audit_sha256": "ab" * 32,
+        "revoked": (),
     }
     return UnitState(**(said | changes))
+
+
+def health(**changes: Any) -> Health:
+    """Of a Raspberry Pi at work, whose supply was too weak some time ago."""
+    said: dict[str, Any] = {
+        "unit": UNIT,
+        "kind": Kind.LIVE,
+        "boot": "0123456789abcdef",
+        "sequence": 7,
+        "at": NOW.wall,
+        "running_s": 180.4,
+        "version": "0.1.0",
+        "model_pack_sha256": "cd" * 32,
+        "board": "Raspberry Pi 5 Model B Rev 1.0",
+        "os": "Debian GNU/Linux 12 (bookworm)",
+        "kernel": "6.6.51+rpt-rpi-2712",
+        "uptime_s": 512.6,
+        "clock_synchronised": True,
+        "clock_trusted": True,
+        "temperature_c": 71.3,
+        "critical_c": 110.0,
+        "throttled_now": (),
+        "throttled_ever": ("undervoltage",),
+        "undervoltage": False,
+        "frequency_limited": False,
+        "over_current_events": 0,
+        "memory_total_bytes": 8_245_882_880,
+        "memory_available_bytes": 7_105_118_208,
+        "process_bytes": 183_500_800,
+        "disk_total_bytes": 29_526_433_792,
+        "disk_free_bytes": 21_474_836_480,
+        "disk_read_only": False,
+        "storage_wear_percent": 10,
+        "storage_warning": False,
+        "file_system_errors": 0,
+        "load_1m": 1.7,
+        "cpu_count": 4,
+        "frames_per_s": 9.8,
+        "frame_age_p50_ms": 66.1,
+        "frame_age_p95_ms": 70.5,
+        "outbox_pending": 1,
+        "oldest_alert_age_s": 0.4,
+        "connections": 1,
+        "messages_dropped": 0,
+        "publications_forbidden": 0,
+        "certificate_days": 211.4,
+    }
+    return Health(**(said | changes))
 
 
 def rate(**changes: Any) -> Rate:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeagent.documents.deployment_return import DEPLOYMENT_RETURN, DeploymentReturn
+from edgeagent.documents.enrol_approval import ENROLMENT, Enrolment
 from edgeagent.documents.keys import Role
 from edgeagent.documents.table import (
     ALERT,
@@ -14,6 +15,7 @@ from edgeagent.documents.table import (
     CERTIFICATE,
     CHECKPOINT,
     DECISION,
+    HEALTH,
     LEASE,
     RECEIPT,
     REVIEW,
@@ -28,11 +30,13 @@ from edgeagent.safeguards.profile import StrictModel
 from tests.desk import (
     DEPLOYMENT,
     NOW,
+    UNIT,
     Desk,
     certificate,
     checkpoint,
     decision,
     difference,
+    health,
     lease,
     manifest,
     raw_document,
@@ -75,6 +79,14 @@ _DESK = Desk()
 _RETURN = DeploymentReturn(
     deployment=DEPLOYMENT, issued_at=NOW.wall, subjects=5, passes=9, officer_hours=12.5
 )
+_ENROLMENT = Enrolment(
+    unit=UNIT,
+    request="ab" * 32,
+    certificate_sha256="cd" * 32,
+    authority_sha256="ef" * 32,
+    trust_store_sha256="12" * 32,
+    approved_at=NOW.wall,
+)
 _APPROVER = frozenset({Role.INDEPENDENT_APPROVER})
 _DECIDED = sign(DECISION, decision(), _DESK[Role.OPERATOR])
 
@@ -96,10 +108,12 @@ SAMPLES = {
         _sample(RECEIPT, receipt(), Role.CONTROL_ROOM),
         _sample(ALERT, _DESK.alert().alert, Role.UNIT),
         _sample(STATE, state(), Role.UNIT),
+        _sample(HEALTH, health(), Role.UNIT),
         _sample(DEPLOYMENT_RETURN, _RETURN, Role.CONTROL_ROOM),
         _sample(DECISION, decision(), Role.OPERATOR),
         _sample(VERDICT, verdict(_DECIDED), Role.OFFICER, Role.OPERATOR),
         _sample(REVIEW, review(), Role.AUTHORISING_OFFICER, may=_APPROVER),
         _sample(CHECKPOINT, checkpoint(), Role.UNIT),
+        _sample(ENROLMENT, _ENROLMENT, Role.CONTROL_ROOM),
     )
 }

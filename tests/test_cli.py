@@ -276,10 +276,11 @@ def test_an_interruption_ends_with_130_and_no_traceback(papers: Bench) -> None:
     process = subprocess.Popen(
         watch, cwd=papers.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.5)
+    assert process.stderr is not None
+    begun = next(line for line in process.stderr if "watching" in line)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
-    assert process.returncode == 130
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, begun + said
     assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said
 

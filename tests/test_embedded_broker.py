@@ -166,7 +166,7 @@ def test_every_client_must_show_a_certificate_and_nothing_is_kept() -> None:
         ("control-room", "lfr/v1/unit-a/alert", False, True),
         ("control-room", "lfr/v1/+/alert", False, True),
         ("control-room", "lfr/v1/unit-a/receipt", True, False),
-        ("control-room", "lfr/v1/unit-a/revocation", True, False),
+        ("control-room", "lfr/v1/unit-a/revocation", True, True),
         ("control-room", "lfr/v1/unit-a/lease", False, False),
         ("lease-desk", "lfr/v1/unit-a/lease", True, False),
         ("lease-desk", "lfr/v1/+/state", False, True),

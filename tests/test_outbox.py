@@ -154,6 +154,17 @@ def test_a_clock_set_back_does_not_strand_an_alert(path: Path) -> None:
         assert [row.alert_id for row in outbox.due(T0 - 3600, 10)] == ["a"]
 
 
+def test_an_alert_made_by_a_clock_that_was_ahead_goes_before_it_could_look_new(path: Path) -> None:
+    """An hour later it would be within its time again, by every clock, and an hour old (R3)."""
+    with open_outbox(path) as outbox:
+        outbox.add("an hour ahead", b"m", T0 + 3660, T0 + 3600)
+        outbox.add("now", b"m", T0 + 60, T0)
+        assert outbox.expire(T0 - 5) == 1, "a clock set back a little costs nothing"
+        assert [row.alert_id for row in outbox.due(T0, 10)] == ["now"]
+        counts = outbox.counts()
+        assert (counts.expired, counts.balanced) == (1, True)
+
+
 def test_a_revocation_removes_everything_also_from_the_disk(path: Path) -> None:  # R3, R27
     secret = b"sealed-crop-canary" * 50
     with open_outbox(path) as outbox:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeagent.agent.camera import Camera, Capture
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, Unit
+from edgeagent.agent.health import HealthReporter
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.loop import Agent
 from edgeagent.agent.progress import Progress
@@ -29,6 +30,7 @@ from edgeagent.documents.keys import Identity, Role, load_identity
 from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.trust import TRUST_STORE_LIMIT, TrustStore, open_trust_store
 from edgeagent.errors import DocumentError, KeyFileError
+from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.sources import SourceKind
 from edgeagent.system.clock import Clock
@@ -105,7 +107,20 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             version=version,
         )
         link = _link(config, topics, agent)
-        agent.attach(link, Standing(exposure, config.path(config.broker.certificate)))
+        certificate = config.path(config.broker.certificate)
+        health = HealthReporter(
+            unit.identity,
+            Kind.BENCH if topics.bench else Kind.LIVE,
+            version,
+            pack.sha256,
+            data,
+            config.health_file,
+            certificate,
+            outbox,
+            link,
+            topics.health,
+        )
+        agent.attach(link, Standing(exposure, certificate), health)
         link.start()
         agent.run(stop, Progress(Notifier.from_environment(), lambda: link.running))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.said import alert_made, signer_of
-from edgeagent.alerts.alert import Sealed
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.outbox import Outbox
 from edgeagent.audit.events import AlertReceived, AlertsGone
@@ -16,6 +16,9 @@ from edgeagent.documents.messages import Receipt
 from edgeagent.documents.trust import TrustedKey
 from edgeagent.errors import BrokerError
 from edgeagent.safeguards.instant import Instant
+
+if TYPE_CHECKING:  # what goes out needs no picture library: a publisher alone stays small
+    from edgeagent.alerts.alert import Sealed
 
 log = logging.getLogger("edgeagent")
 

@@ -39,6 +39,7 @@ from edgeagent.documents.table import (
     CERTIFICATE,
     CHECKPOINT,
     DECISION,
+    HEALTH,
     LEASE,
     STATE,
     VERDICT,
@@ -203,7 +204,7 @@ def check_message_or_certificate(found: Found, place: Place, trust: TrustStore, 
     )
     if verified is None:
         run.skip(NOT_GENUINE, "everything else")
-    elif kind in (ALERT, STATE, CHECKPOINT):
+    elif kind in (ALERT, STATE, HEALTH, CHECKPOINT):
         run.attempt("of the unit that signed it", lambda: _of_signer(verified))
         run.skip("a control room takes it, not a unit", "whether it comes on the unit's topic and in time")
     elif kind is DEPLOYMENT_KEY:

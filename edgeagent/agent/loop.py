@@ -15,6 +15,7 @@ from edgeagent.agent.camera import Camera
 from edgeagent.agent.custody import Custody
 from edgeagent.agent.deployment import Deployment, DeploymentOverError, Unit
 from edgeagent.agent.despatch import Despatch
+from edgeagent.agent.health import HealthReporter
 from edgeagent.agent.leases import LeaseDesk
 from edgeagent.agent.loading import Loader
 from edgeagent.agent.progress import Progress
@@ -22,6 +23,7 @@ from edgeagent.agent.rate_guard import RateGuard
 from edgeagent.agent.recogniser import Recogniser
 from edgeagent.agent.recorder import Recorder
 from edgeagent.agent.report import Facts, Reporter
+from edgeagent.agent.revoked import CarriedOut
 from edgeagent.agent.said import deployment_loaded, judged, rate_suspended, signer_of
 from edgeagent.agent.sight import Sight
 from edgeagent.agent.standing import Standing
@@ -109,17 +111,22 @@ class Agent:
         self._gate = Gate.locked(clock.now())
         self._reporter = Reporter(unit.identity)
         self._leases = LeaseDesk(unit.identity.name)
+        self._carried_out = CarriedOut()
         self._guard = RateGuard(unit.identity.name, unit.trust.profile, unit.config.data_folder)
         self._deployment: Deployment | None = None
         self._problem = ""
         self._standing: Standing | None = None
+        self._health: HealthReporter | None = None
         self._report_at_ns = 0
         self._told_camera = CameraState.CLOSED
 
-    def attach(self, link: MqttLink, standing: Standing | None = None) -> None:
+    def attach(
+        self, link: MqttLink, standing: Standing | None = None, health: HealthReporter | None = None
+    ) -> None:
         """Use this link; its `on_connected` must be `born`, its will `will`. Say what is wrong for longer."""
         self._link = link
         self._standing = standing
+        self._health = health
 
     def born(self) -> None:
         """A connection stands: report soon. Called from the link's thread, so it only leaves a mark."""
@@ -167,6 +174,8 @@ class Agent:
         now = self._clock.now()
         if now.monotonic_ns >= self._report_at_ns or self._sight.camera.state is not self._told_camera:
             self._report(now)
+        if self._health is not None:
+            self._health.turn(self._sight, self._reporter.boot, now, trusted=self._clock_trusted(now))
 
     def _work(self) -> None:
         self._apply(Tick())
@@ -362,10 +371,14 @@ class Agent:
             self._apply(event)
 
     def _revoke(self, revocation: Revocation) -> None:
-        own = self._deployment is None or self._deployment.authority.deployment == revocation.deployment
-        if self._deployment is not None and own:
+        loaded, revoked = self._deployment_id, revocation.deployment
+        # Said again of a deployment that is over here, it is not about the alerts of one not loaded yet.
+        own = loaded == revoked or (loaded is None and not self._custody.seen.is_closed(revoked))
+        if loaded == revoked:
             self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))  # the camera first (R16)
-        self._custody.end(revocation.deployment, with_alerts=own)
+        self._custody.end(revoked, with_alerts=own)
+        if self._carried_out.note(revoked):
+            self._report_at_ns = 0
 
     # --- frames ---------------------------------------------------------------------------------------
 
@@ -443,6 +456,7 @@ class Agent:
             faces=self._sight.ledger,
             alerts=self._despatch.outbox.counts(),
             rate=self._guard.report(),
+            revoked=self._carried_out.newest,
             problem=self._problem or self._said_for_longer(),
             audit=self._recorder.head,
         )

@@ -36,6 +36,7 @@ class Facts:
     rate: Rate | None
     problem: str
     audit: Head
+    revoked: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -101,6 +102,7 @@ class Reporter:
             audit_sequence=facts.audit.sequence,
             audit_sha256=facts.audit.sha256,
             rate=facts.rate,
+            revoked=facts.revoked,
         )
         identifier = f"{self.boot}-{self._sequence}"
         return signed_message(STATE, state, self.identity, identifier, now)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from edgeagent.agent.deployment import Deployment
 from edgeagent.audit.events import AlertMade, DeploymentLoaded, Judged, RateSuspended, Signer
 from edgeagent.documents.messages import Alert, Rate
 from edgeagent.documents.trust import TrustedKey
 from edgeagent.documents.verdict import Judgement
+
+if TYPE_CHECKING:
+    from edgeagent.agent.deployment import Deployment
 
 
 def signer_of(key: TrustedKey) -> Signer:

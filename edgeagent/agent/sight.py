@@ -21,6 +21,7 @@ class Sight:
     Attributes:
         ledger: every face seen was deleted, or is in an alert that still lives.
         frames, passed, compared: frames looked at, people (tracks) begun, comparisons with the list.
+        captured_ns: when the last frame that was looked at was captured, by the monotonic clock.
         lapse_to_closed_ms: how long after the last lapse of a lease the device was closed; None before one.
     """
 
@@ -30,6 +31,7 @@ class Sight:
     frames: int = 0
     passed: int = 0
     compared: int = 0
+    captured_ns: int = 0
     lapse_to_closed_ms: float | None = None
     _scrubbed: bool = field(default=True)
 
@@ -90,6 +92,7 @@ class Sight:
             if frame is not None:
                 self.camera.release()
         self.frames += 1
+        self.captured_ns = frame.captured_ns
         self.passed += faces.passed
         self.compared += faces.compared
         self.ledger = self.ledger.seen(faces.seen).overwritten(faces.overwritten)

@@ -77,6 +77,14 @@ CHANNELS = (
         "must answer. The will has state `LOST`: signed before, so it vouches for nothing but the silence.",
     ),
     Channel(
+        table.HEALTH,
+        True,
+        False,
+        "How the machine and the program are; every 30 seconds, and at the first connection of each start. "
+        "Not retained: an old temperature helps nobody, and the state says whether the unit is there.",
+        "null where the machine does not say. Nothing in it is about people.",
+    ),
+    Channel(
         table.LEASE,
         False,
         False,
@@ -106,9 +114,10 @@ CHANNELS = (
         table.REVOCATION,
         False,
         True,
-        "Ends a deployment at once (R27); retained, so that a unit that was away learns of it.",
-        "The broker keeps one for each unit: a later one replaces it, and a unit that was away for both "
-        "hears only the later. So whoever revokes watches the unit's state, and sends again until CLOSED.",
+        "Ends a deployment at once (R27). Retained, but nothing may depend on it: a broker keeps one for "
+        "each unit, on one node, and may lose it. The state's `revoked` shows what was carried out.",
+        "Whoever revokes keeps the revocation, and sends it again whenever a state of the unit arrives whose "
+        "`revoked` has never shown its deployment. The control room does so for what others publish, too.",
     ),
 )
 
@@ -135,7 +144,8 @@ def document(examples: Mapping[str, Any]) -> dict[str, Any]:
                 "protocol": "mqtts",
                 "protocolVersion": "5.0",
                 "description": "MQTT 5, or 3.1.1 where the broker has no more; TLS 1.3 with a certificate of "
-                "its own for each client, whose common name is the MQTT client id.",
+                "its own for each client, whose common name is the user; the MQTT client id is that name, a "
+                "dot and a secret of 32 hexadecimal digits, so that nobody else can end the connection.",
                 "security": [{"$ref": "#/components/securitySchemes/certificate"}],
             }
         },

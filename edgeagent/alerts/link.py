@@ -68,7 +68,7 @@ class MqttLink:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._polite = True
-        self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
         """Begin connecting. Raises `KeyFileError` at once when the TLS files cannot be used."""
@@ -190,7 +190,7 @@ class MqttLink:
         try:
             self._on_connected()
             while session.phase is Phase.READY and not self._stop.is_set():
-                session.pump(_PUMP_S)
+                session.pump(self._settings.look_s)
         except BrokerError as error:
             session.give_up(error)
         finally:

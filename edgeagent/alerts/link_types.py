@@ -18,7 +18,8 @@ class LinkSettings:
 
     host: str
     port: int
-    client_id: str
+    client_id: str = field(repr=False)
+    """Best from `edgeagent.alerts.settings.new_client_id`: whoever knows it can end the connection."""
     ca_file: Path
     cert_file: Path
     key_file: Path
@@ -32,6 +33,8 @@ class LinkSettings:
     inbox_size: int = 256
     retry_first_s: float = 0.5
     retry_cap_s: float = 30.0
+    look_s: float = 0.2
+    """Between two looks at the keep-alive and at whether to stop; what is sent or arrives waits for none."""
 
     def __post_init__(self) -> None:
         # 268,435,455 bytes is the most that an MQTT packet can hold.
@@ -43,6 +46,7 @@ class LinkSettings:
         self._within("inbox_size", 1, 100_000)
         self._within("retry_first_s", 0.01, 3600)
         self._within("retry_cap_s", self.retry_first_s, 3600)
+        self._within("look_s", 0.01, self.keepalive_s / 4)
         if not self.host or not self.client_id or self.tls_minimum not in ("1.2", "1.3"):
             raise ConfigError(
                 "host and client_id must not be empty, and tls_minimum is 1.2 or 1.3",

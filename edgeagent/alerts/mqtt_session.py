@@ -8,6 +8,7 @@ acknowledged dies with it and is sent again, or not, by the outbox.
 from __future__ import annotations
 
 import enum
+import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
@@ -170,6 +171,7 @@ class MqttSession:
         # Equal limits leave paho nothing to queue: the message after the last slot is refused.
         client.max_inflight_messages_set(self._settings.max_in_flight)
         client.max_queued_messages_set(self._settings.max_in_flight)
+        client.on_socket_open = _send_at_once
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
@@ -236,6 +238,14 @@ class MqttSession:
     def _logged(self, _client: Client, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._socket_log = text
+
+
+def _send_at_once(_client: Client, _data: object, opened: object) -> None:
+    """Without this a receipt or a lease that follows an acknowledgement waits for 40 ms: Nagle's algorithm
+    holds it back until the broker's kernel has confirmed the acknowledgement, which that puts off. Measured.
+    """
+    if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _properties(packet: int) -> Properties:

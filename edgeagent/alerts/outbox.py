@@ -24,6 +24,9 @@ from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.outbox_schema import as_outbox_error, open_outbox_file
 from edgeagent.errors import OutboxError
 
+CLOCKS_AGREE_S = 5.0
+"""A clock may be set back by so much without an alert looking as if it had been made in the future."""
+
 
 @dataclass(frozen=True)
 class OutboxRow:
@@ -171,8 +174,12 @@ class Outbox:
         return self._remove("received", "alert_id = ?", (alert_id,)) == 1
 
     def expire(self, now: float) -> int:
-        """Remove what has expired by `now` and return how many (R3)."""
-        return self._remove("expired", "expires_at <= ?", (now,))
+        """Remove what has expired by `now` and return how many (R3).
+
+        What was made in the future was made by a clock that was wrong, or `now` is; either way nobody can
+        say when it expires. Kept, it would look new once its moment comes.
+        """
+        return self._remove("expired", "expires_at <= ? OR made_at > ?", (now, now + CLOCKS_AGREE_S))
 
     def discard_all(self) -> int:
         """Remove everything, for a revocation or the end of a deployment (R27); return how many."""
@@ -184,6 +191,12 @@ class Outbox:
             pending = db.execute("SELECT count(*) FROM pending").fetchone()[0]
             totals = dict(db.execute("SELECT name, value FROM totals"))
         return OutboxCounts(pending=pending, **totals)
+
+    def oldest_made_at(self) -> float | None:
+        """When the oldest pending alert was made; None without one."""
+        with self._read() as db:
+            made_at: float | None = db.execute("SELECT min(made_at) FROM pending").fetchone()[0]
+        return made_at
 
     def _make_room(self, db: sqlite3.Connection) -> tuple[str, ...]:
         excess = db.execute("SELECT count(*) FROM pending").fetchone()[0] + 1 - self._capacity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ from edgeagent.cli.options import config_option, configured_trust, desk_identity
 from edgeagent.cli.terminal_picture import terminal_picture
 from edgeagent.cli.verdicts import decide, open_, outcome
 from edgeagent.config import load_desk_config
+from edgeagent.controlroom.concerns import concerns_of
+from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.receiver import Arrival, Receiver
+from edgeagent.controlroom.revocations import Revocations
 from edgeagent.controlroom.verdicts import Verdicts
 from edgeagent.documents.messages import Presence, UnitState
+from edgeagent.documents.table import HEALTH
 from edgeagent.errors import BrokerError, DocumentError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.clock import SystemClock
@@ -62,49 +66,85 @@ def watch(config: Path, bench: bool, crops: bool, as_json: bool) -> None:
     subscriptions = [
         Subscription(every_unit("alert", bench=bench)),
         Subscription(every_unit("state", bench=bench), accept_retained=True),
+        Subscription(every_unit("revocation", bench=bench), accept_retained=True),
+        Subscription(every_unit("health", bench=bench)),
     ]
     data = desk.path(desk.desk.data)
-    with Receiver(data, identity, trust) as receiver, Verdicts(data, trust) as verdicts:
+    with (
+        Receiver(data, identity, trust) as receiver,
+        Verdicts(data, trust) as verdicts,
+        Revocations(data, trust) as revocations,
+    ):
         link = desk_link(desk, subscriptions)
         click.echo(f"watching {'bench' if bench else 'live'} units; Ctrl-C ends", err=True)
         try:
-            seen: dict[str, str] = {}
-            last: dict[str, UnitState] = {}
+            room = _Room(receiver, verdicts, revocations, link, bench, Show(as_json, crops))
             with Interruption() as end:
                 for message in messages(link, end):
-                    _take(message, receiver, verdicts, link, seen, last, Show(as_json, crops))
+                    room.take(message)
         finally:
             link.close(None, timeout_s=2.0)
 
 
-def _take(
-    message: Incoming,
-    receiver: Receiver,
-    verdicts: Verdicts,
-    link: MqttLink,
-    seen: dict[str, str],
-    last: dict[str, UnitState],
-    show: Show,
-) -> None:
-    now = SystemClock().now()
-    try:
-        if message.topic.endswith("/state"):
-            state = read_state(message.topic, message.payload, verdicts.trust, now)
-            if _newer(state, last):
-                _show_state(state, seen, show.as_json)
-                for topic, answer in verdicts.answers(state, now):
-                    link.publish(topic, answer)
-            else:
-                click.echo(f"{message.topic}: an old state was shown again by the broker; dropped", err=True)
+@dataclass(slots=True)
+class _Room:
+    """What the control room has, and what it has heard of each unit."""
+
+    receiver: Receiver
+    verdicts: Verdicts
+    revocations: Revocations
+    link: MqttLink
+    bench: bool
+    show: Show
+    seen: dict[str, str] = field(default_factory=dict)
+    last: dict[str, UnitState] = field(default_factory=dict)
+    concerns: dict[str, str] = field(default_factory=dict)
+
+    def take(self, message: Incoming) -> None:
+        """Whatever arrives; what is refused is said, and the watch goes on."""
+        now = SystemClock().now()
+        try:
+            match message.topic.rpartition("/")[2]:
+                case "state":
+                    self._state(message, now)
+                case "revocation":
+                    self.revocations.hear(message.topic, message.payload, now)  # R27: repeated from here too
+                case "health":
+                    self._health(message, now)
+                case _:
+                    self._alert(message, now)
+        except (DocumentError, BrokerError) as refusal:
+            click.echo(f"{message.topic}: {refusal}", err=True)
+
+    def _state(self, message: Incoming, now: Instant) -> None:
+        state = read_state(message.topic, message.payload, self.verdicts.trust, now)
+        if not _newer(state, self.last):
+            click.echo(f"{message.topic}: an old state was shown again by the broker; dropped", err=True)
             return
-        arrival = receiver.take(message.topic, message.payload, now)
-        verdicts.opened(arrival.alert)  # R29: from here on it is open until its outcome
+        _show_state(state, self.seen, self.show.as_json)
+        revocations = self.revocations.answers(state, bench=self.bench, now=now)  # first: R27
+        for topic, answer in (*revocations, *self.verdicts.answers(state, now)):
+            self.link.publish(topic, answer)
+
+    def _health(self, message: Incoming, now: Instant) -> None:
+        """Every message as JSON; for a person only what somebody should look after, when it changes."""
+        health, _ = from_unit(HEALTH, message.topic, message.payload, self.verdicts.trust, now)
+        concerns = "; ".join(concerns_of(health))
+        if self.show.as_json:
+            click.echo(json.dumps({"event": "health", **health.model_dump(mode="json")}))
+            sys.stdout.flush()
+        elif concerns != self.concerns.get(health.unit, ""):
+            click.echo(f"{health.at:%H:%M:%S} {health.unit}: health: {concerns or 'nothing of concern'}")
+            sys.stdout.flush()
+        self.concerns[health.unit] = concerns
+
+    def _alert(self, message: Incoming, now: Instant) -> None:
+        arrival = self.receiver.take(message.topic, message.payload, now)
+        self.verdicts.opened(arrival.alert)  # R29: from here on it is open until its outcome
         # Shown before its receipt is sent; if this process dies before, the repetition is shown.
-        _show_alert(arrival, now, show)
-        receiver.shown(arrival.alert)
-        link.publish(arrival.receipt_topic, arrival.receipt)
-    except (DocumentError, BrokerError) as refusal:
-        click.echo(f"{message.topic}: {refusal}", err=True)
+        _show_alert(arrival, now, self.show)
+        self.receiver.shown(arrival.alert)
+        self.link.publish(arrival.receipt_topic, arrival.receipt)
 
 
 def _show_state(state: UnitState, seen: dict[str, str], as_json: bool) -> None:

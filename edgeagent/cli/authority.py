@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
-from edgeagent.alerts.envelope import wrap
-from edgeagent.alerts.link import MqttLink
-from edgeagent.alerts.topics import Topics
-from edgeagent.cli.desk_link import desk_link
 from edgeagent.cli.options import (
     FILE,
     FOLDER,
-    config_option,
-    desk_identity,
     identity_with_role,
     json_option,
     open_trust,
     out_option,
     trust_options,
 )
-from edgeagent.config import load_desk_config, read_table
+from edgeagent.cli.revoke import revoke
+from edgeagent.config import read_table
 from edgeagent.documents.jws import add_signatures, strict_json, unbase64url
 from edgeagent.documents.keys import Role
-from edgeagent.documents.messages import Revocation
 from edgeagent.documents.parse import parse
-from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, REVOCATION, sign, typ_of, verify
+from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, sign, typ_of, verify
 from edgeagent.documents.trust import TrustedKey
 from edgeagent.documents.watchlist_file import FILE_LIMIT
-from edgeagent.errors import BrokerError, ConfigError, DocumentError
+from edgeagent.errors import ConfigError, DocumentError
 from edgeagent.safeguards.authority import Authority, Kind
 from edgeagent.safeguards.model_use import use_allowed
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.files import read_bounded, write_atomic
 from edgeagent.system.modelpack import default_pack_folder, load_pack
-
-CONNECT_S = 5.0
 
 
 @click.group()
@@ -124,39 +115,4 @@ def inspect(file: Path, trust_file: Path, root: str, as_json: bool) -> None:
         click.echo(f"{name:22} {value}")
 
 
-@authority.command()
-@config_option("desk.toml")
-@click.option("--deployment", required=True, help="Deployment identifier, as in the authority.")
-@click.option("--unit", "units", multiple=True, required=True, help="Unit that must close; repeat for each.")
-@click.option("--reason", required=True, help="Why; published in the unit's state.")
-@click.option("--bench", is_flag=True, help="Revoke on bench units rather than live ones.")
-def revoke(config: Path, deployment: str, units: tuple[str, ...], reason: str, bench: bool) -> None:
-    """Revoke a deployment at once and for good: cameras close, keys and lists are destroyed (R27).
-
-    Signed by the control room's key of the configuration, and kept on the broker, so that a unit that is away
-    learns of it when it comes back. There is no way to take a revocation back.
-    """
-    desk = load_desk_config(config)
-    now = SystemClock().now()
-    body = Revocation(deployment=deployment, units=units, issued_at=now.wall, reason=reason)
-    token = sign(REVOCATION, body, desk_identity(desk))
-    link = desk_link(desk, [])
-    try:
-        _wait_until_connected(link)
-        for unit in units:
-            identifier = f"revocation-{unit}-{deployment}"
-            message = wrap("revocation", token, identifier=identifier, source=desk.desk.name, time=now.wall)
-            link.publish(Topics(unit, bench=bench).revocation, message, retain=True)
-            click.echo(f"{unit}: revocation of {deployment} published; watch its state become CLOSED")
-    finally:
-        link.close(None, timeout_s=CONNECT_S)
-
-
-def _wait_until_connected(link: MqttLink) -> None:
-    until = time.monotonic() + CONNECT_S
-    while not link.connected:
-        if time.monotonic() > until:
-            raise link.last_error or BrokerError(
-                "cannot be reached", where="broker", next_step="check cable and broker, then revoke again"
-            )
-        time.sleep(CONNECT_S / 100)
+authority.add_command(revoke)

@@ -17,7 +17,7 @@ from edgeagent.cli.options import FILE, configured_trust, json_option, open_trus
 from edgeagent.config import Config, load_config
 from edgeagent.documents.explain import NAMES
 from edgeagent.documents.sequence import HighWater
-from edgeagent.documents.table import ALERT, STATE
+from edgeagent.documents.table import ALERT, HEALTH, STATE
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.watchlist_file import FILE_LIMIT
 from edgeagent.documents.words import Lines, moment
@@ -54,7 +54,8 @@ def verify_document(
     """Explain FILE in plain words: what it is and says, who signed, whether it would be accepted.
 
     Takes a trust store, authority, bench authority, watchlist, certificate, revocation, lease, receipt,
-    alert, state, decision, verdict, review, checkpoint, one-time key or return, bare or as an MQTT message.
+    alert, state, health, decision, verdict, review, checkpoint, one-time key, return or enrolment, bare or as
+    a message.
     Opens nothing that is sealed and remembers nothing. Exit: 0 accepted, 1 refused, 2 not readable.
     """
     if (config_file is None) == (root is None) or (trust_file is not None and root is None):
@@ -160,7 +161,7 @@ def _print_check(check: Check) -> None:
 
 
 def _verdict(explanation: Explanation, place: Place) -> str:
-    desk = explanation.typ in (ALERT.typ, STATE.typ)
+    desk = explanation.typ in (ALERT.typ, STATE.typ, HEALTH.typ)
     where = f"on unit {place.config.unit.name} " if place.config and not desk else ""
     refused = [check for check in explanation.checks if check.outcome is Outcome.REFUSED]
     if refused:

@@ -16,8 +16,9 @@ from edgeagent.alerts.topics import every_unit
 from edgeagent.cli.desk_link import desk_link
 from edgeagent.cli.interruption import Interruption
 from edgeagent.cli.options import config_option, configured_trust, desk_identity, json_option
-from edgeagent.config import load_desk_config
+from edgeagent.config import DeskConfig, load_desk_config
 from edgeagent.controlroom.lease_holder import LeaseHolder
+from edgeagent.controlroom.revocations import Revocations
 from edgeagent.errors import BrokerError, DocumentError
 from edgeagent.system.clock import SystemClock
 
@@ -47,11 +48,18 @@ def hold(config: Path, deployment: str, officers: int, seconds: float, bench: bo
     Run it only while officers are in place to engage: it is a signed statement that they are.
     """
     desk = load_desk_config(config)
-    holder = LeaseHolder(
-        desk_identity(desk), configured_trust(desk.trust, desk.file), deployment, officers, seconds
-    )
+    trust = configured_trust(desk.trust, desk.file)
+    kept = Revocations(desk.path(desk.desk.data), trust)
+    with kept:
+        holder = LeaseHolder(desk_identity(desk), trust, deployment, officers, seconds, kept)
+        _hold(desk, holder, bench, as_json)
+
+
+def _hold(desk: DeskConfig, holder: LeaseHolder, bench: bool, as_json: bool) -> None:
     link = desk_link(desk, [Subscription(every_unit("state", bench=bench), accept_retained=True)])
-    click.echo(f"holding the lease of {deployment}, {officers} officers; Ctrl-C releases", err=True)
+    click.echo(
+        f"holding the lease of {holder.deployment}, {holder.officers} officers; Ctrl-C releases", err=True
+    )
     told: dict[str, str] = {}
     try:
         with Interruption() as end:
@@ -95,6 +103,9 @@ def _answer(
                     f"{unit} is in deployment {other}, not {holder.deployment}: no lease for it", err=True
                 )
             told[unit] = other
+        for unit in holder.revoked - told.keys():
+            told[unit] = "revoked"
+            click.echo(f"{holder.deployment} is revoked on {unit}: no lease for it [R27]", err=True)
         if answer is None:
             return
         link.publish(answer.topic, answer.message)

@@ -23,9 +23,12 @@ _COMMANDS = {
     "authority": "edgeagent.cli.authority",
     "certify": "edgeagent.cli.certify",
     "demo": "edgeagent.cli.demo",
-    "doctor": "edgeagent.cli.unit",
+    "doctor": "edgeagent.cli.doctor",
     "documents": "edgeagent.cli.documents",
+    "enrol": "edgeagent.cli.enrol",
+    "enrolment": "edgeagent.cli.enrolment",
     "evaluate": "edgeagent.cli.evaluate",
+    "fleet": "edgeagent.cli.fleet",
     "keys": "edgeagent.cli.keys",
     "lease": "edgeagent.cli.lease",
     "models": "edgeagent.cli.models",
@@ -64,12 +67,13 @@ def edgeagent() -> None:
 
     \b
     To see it work    demo
-    On the unit       validate-config, doctor, run
+    On the unit       enrol, validate-config, doctor, run
     At the desk       keys, watchlist, authority
-    Control room      lease, alerts, rate
+    Control room      enrolment, lease, alerts, rate
     Evaluator         models, evaluate, certify
     Afterwards        record, retention
     To check          documents, audit
+    On a bench        fleet
     """
 
 

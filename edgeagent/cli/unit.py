@@ -1,8 +1,7 @@
-"""What runs on the unit: `edgeagent validate-config`, `doctor`, `run`."""
+"""What runs on the unit: `edgeagent validate-config`, `run`."""
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import threading
@@ -12,14 +11,13 @@ import click
 
 from edgeagent import __version__
 from edgeagent.agent.build import run_unit
-from edgeagent.agent.doctor import Verdict, examine
+from edgeagent.agent.enrol_state import refuse_before_enrolment, refuse_without_keys
 from edgeagent.cli.options import config_option, json_option
 from edgeagent.config import load_config
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.process import protect_memory
 
 CONFIG = "/etc/edgeagent/edgeagent.toml"
-_MARKS = {Verdict.GOOD: ("ok", "green"), Verdict.NOTE: ("note", "yellow"), Verdict.BAD: ("FAIL", "red")}
 
 
 @click.command()
@@ -37,7 +35,10 @@ def run(config: Path, verbose: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    run_unit(load_config(config), SystemClock(), stop, exposure, __version__)
+    refuse_before_enrolment(config)
+    unit = load_config(config)
+    refuse_without_keys(unit)
+    run_unit(unit, SystemClock(), stop, exposure, __version__)
 
 
 @click.command("validate-config")
@@ -50,22 +51,3 @@ def validate_config(config: Path, as_json: bool) -> None:
         click.echo(checked.model_dump_json())
     else:
         click.echo(f"{config}: good; unit {checked.unit.name}, source {checked.camera.source}")
-
-
-@click.command()
-@config_option(CONFIG)
-@json_option
-def doctor(config: Path, as_json: bool) -> None:
-    """Examine the unit and say what to do next; exit 1 if anything fails."""
-    findings = examine(config, SystemClock())
-    if as_json:
-        click.echo(json.dumps([finding.__dict__ for finding in findings]))
-    else:
-        width = max(len(finding.subject) for finding in findings)
-        for finding in findings:
-            mark, colour = _MARKS[Verdict(finding.verdict)]
-            click.echo(f"{click.style(f'{mark:>4}', fg=colour)}  {finding.subject:<{width}}  {finding.text}")
-            if finding.next_step:
-                click.echo(f"{'':>{width + 8}}→ {finding.next_step}")
-    if any(finding.verdict == Verdict.BAD for finding in findings):
-        raise click.exceptions.Exit(1)

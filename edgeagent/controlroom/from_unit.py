@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from edgeagent.alerts.received import message_name, received
 from edgeagent.alerts.topics import Topics, split_topic
+from edgeagent.documents.health import Health
 from edgeagent.documents.messages import Alert, UnitState
 from edgeagent.documents.table import DocumentType
 from edgeagent.documents.trust import TrustStore
@@ -13,7 +14,7 @@ from edgeagent.errors import ConfigError, DocumentError
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import Instant
 
-Body = TypeVar("Body", Alert, UnitState)
+Body = TypeVar("Body", Alert, UnitState, Health)
 
 
 def from_unit(

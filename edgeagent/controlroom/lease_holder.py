@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edgeagent.alerts.received import signed_message
 from edgeagent.controlroom.from_unit import from_unit
+from edgeagent.controlroom.revocations import Revocations
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Presence, UnitState
 from edgeagent.documents.table import LEASE, STATE
@@ -41,8 +42,12 @@ class LeaseHolder:
     deployment: str
     officers: int
     duration_s: float
+    revocations: Revocations | None = None
+    """This desk's; a unit on which the deployment was revoked gets no lease, even before it hears of it."""
     others: dict[str, str] = field(default_factory=dict)
     """Units that ask for a lease of another deployment, and of which."""
+    revoked: set[str] = field(default_factory=set)
+    """Units that asked for a lease after the revocation."""
     _sequence: int = 0
     _answered: dict[str, str] = field(default_factory=dict)
 
@@ -59,6 +64,10 @@ class LeaseHolder:
         if not wants or self._answered.get(state.unit) == state.challenge:
             return None
         self._answered[state.unit] = state.challenge
+        kept, bench = self.revocations, topics.bench
+        if kept is not None and kept.revoked(state.unit, self.deployment, bench=bench):  # R27
+            self.revoked.add(state.unit)
+            return None
         lease = self._lease(state, now, self.duration_s)
         return Answer(topics.lease, lease, state)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 import sys
 from pathlib import Path
@@ -52,8 +53,9 @@ class CertificateAuth(BaseAuthPlugin):  # type: ignore[misc] # amqtt is an optio
         super().__init__(context)
 
     async def authenticate(self, *, session: Session) -> bool:
-        """Accept a session whose client name is that of its certificate."""
-        return common_name(session) != "" and session.client_id == common_name(session)
+        """Accept a session whose client id is the name in its certificate, or begins with it and a dot."""
+        name = common_name(session)
+        return name != "" and re.fullmatch(rf"{re.escape(name)}(\.[0-9a-f]+)?", session.client_id) is not None
 
 
 class AccessList(BaseTopicPlugin):  # type: ignore[misc]

@@ -19,7 +19,10 @@ LEASE_DESK = "lease-desk"
 REVOCATION_DESK = "revocation-desk"
 """Who revokes; with a name of its own, since the broker admits each name once and the others are in use."""
 DESKS = {
-    CONTROL_ROOM: (("alert", "state", "health"), ("receipt", "revocation", "verdict", "review")),
+    CONTROL_ROOM: (
+        ("alert", "state", "health", "revocation"),
+        ("receipt", "revocation", "verdict", "review"),
+    ),
     LEASE_DESK: (("state",), ("lease",)),
     REVOCATION_DESK: (("state",), ("revocation",)),
 }
@@ -92,6 +95,7 @@ def _process(place: Place) -> list[Line]:
         ("log_type error", "What went wrong,"),
         ("log_type warning", "what looks wrong,"),
         ("log_type notice", "and who came and went. Topics and payloads are not logged."),
+        ("set_tcp_nodelay true", "A receipt or lease leaves at once, not 40 ms later (Nagle's algorithm)."),
         ("sys_interval 0", "No $SYS topics: a unit needs no figures about the others."),
     ]
 

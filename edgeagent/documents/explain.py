@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeagent.documents.deployment_key import DEPLOYMENT_KEY
 from edgeagent.documents.deployment_return import DEPLOYMENT_RETURN
+from edgeagent.documents.enrol_approval import ENROLMENT
 from edgeagent.documents.jws import strict_json, unbase64url
 from edgeagent.documents.table import (
     ALERT,
@@ -17,6 +18,7 @@ from edgeagent.documents.table import (
     CERTIFICATE,
     CHECKPOINT,
     DECISION,
+    HEALTH,
     LEASE,
     RECEIPT,
     REVIEW,
@@ -45,12 +47,14 @@ KINDS: dict[str, DocumentType[Any]] = {
         RECEIPT,
         ALERT,
         STATE,
+        HEALTH,
         DECISION,
         VERDICT,
         REVIEW,
         CHECKPOINT,
         DEPLOYMENT_KEY,
         DEPLOYMENT_RETURN,
+        ENROLMENT,
     )
 }
 NAMES = {
@@ -64,12 +68,14 @@ NAMES = {
     RECEIPT.typ: "receipt: the control room has committed an alert",
     ALERT.typ: "alert: a possible match, for an operator to decide",
     STATE.typ: "state: what a unit says of itself",
+    HEALTH.typ: "health: how a unit's machine and program are",
     DECISION.typ: "decision: what an operator made of an alert",
     VERDICT.typ: "verdict: what became of an alert, by two people",
     REVIEW.typ: "review: matching may go on after too many false alerts",
     CHECKPOINT.typ: "checkpoint: the unit's signature under its audit log up to one line",
     DEPLOYMENT_KEY.typ: "one-time key of a unit: a deployment's watchlist is sealed to it",
     DEPLOYMENT_RETURN.typ: "return: what the control room alone knows of a deployment",
+    ENROLMENT.typ: "enrolment: a unit's own keys are approved",
 }
 
 

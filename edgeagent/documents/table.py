@@ -9,6 +9,7 @@ from joserfc.jwk import OKPKey
 
 from edgeagent.audit.checkpoint import TYP as CHECKPOINT_TYP
 from edgeagent.audit.checkpoint import Checkpoint
+from edgeagent.documents.health import Health
 from edgeagent.documents.jws import Signed, sign_compact, sign_general, strict_json, unbase64url
 from edgeagent.documents.jws import verify_compact as _verify_compact
 from edgeagent.documents.jws import verify_general as _verify_general
@@ -95,6 +96,7 @@ REVIEW = DocumentType(
     may=frozenset({Role.INDEPENDENT_APPROVER}),
 )
 STATE = DocumentType("edgeagent-state", UnitState, 16_384, must=frozenset({Role.UNIT}), compact=True)
+HEALTH = DocumentType("edgeagent-health", Health, 4_096, must=frozenset({Role.UNIT}), compact=True)
 CHECKPOINT = DocumentType(CHECKPOINT_TYP, Checkpoint, 4_096, must=frozenset({Role.UNIT}), compact=True)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from edgeagent.audit.checkpoint import Checkpoint
 from edgeagent.documents.deployment_key import DeploymentKey
 from edgeagent.documents.deployment_return import DeploymentReturn
+from edgeagent.documents.enrol_approval import Enrolment
+from edgeagent.documents.health import Health
 from edgeagent.documents.messages import Alert, Decision, Rate, Receipt, Revocation, UnitState, Verdict
 from edgeagent.documents.trust import TrustStoreContent
 from edgeagent.safeguards.alert_rate import RateReview
@@ -244,6 +246,17 @@ def _state(body: UnitState, now: datetime) -> Lines:
     ]
 
 
+def _health(body: Health, now: datetime) -> Lines:
+    """Every number that is known, by the name of its field."""
+    said = body.model_dump(mode="json", exclude={"unit", "boot", "sequence", "at"}, exclude_none=True)
+    numbers = [(name.replace("_", " "), str(value)) for name, value in said.items()]
+    return [
+        ("unit", f"{body.unit}, start {body.boot}, health message {body.sequence}"),
+        ("at", moment(body.at, now)),
+        *numbers,
+    ]
+
+
 def _rate(rate: Rate) -> str:
     """How the guard of the false alert rate stands (R17)."""
     return (
@@ -312,6 +325,17 @@ def _deployment_key(body: DeploymentKey, now: datetime) -> Lines:
     ]
 
 
+def _enrolment(body: Enrolment, now: datetime) -> Lines:
+    return [
+        ("unit", body.unit),
+        ("request", _digest(body.request)),
+        ("approved", moment(body.approved_at, now)),
+        ("TLS certificate", _digest(body.certificate_sha256)),
+        ("TLS authority", _digest(body.authority_sha256)),
+        ("trust store", _digest(body.trust_store_sha256)),
+    ]
+
+
 def _trust_store(body: TrustStoreContent, now: datetime) -> Lines:
     limits = body.profile
     lines: Lines = [
@@ -352,11 +376,13 @@ _DESCRIPTIONS: tuple[tuple[type[StrictModel], Callable[[Any, datetime], Lines]],
     (Receipt, _receipt),
     (Alert, _alert),
     (UnitState, _state),
+    (Health, _health),
     (Decision, _decision),
     (Verdict, _verdict),
     (RateReview, _review),
     (Checkpoint, _checkpoint),
     (DeploymentKey, _deployment_key),
     (DeploymentReturn, _deployment_return),
+    (Enrolment, _enrolment),
     (TrustStoreContent, _trust_store),
 )

@@ -145,6 +145,10 @@ class Story:
             rate=desk.rate(alerts=1, false_alerts=0, unjudged=(self.alert,)),
         )
 
+    def health(self) -> StrictModel:
+        """A Raspberry Pi whose power supply was too weak some time ago."""
+        return desk.health(unit=UNIT, kind=Kind.BENCH, at=NOON)
+
     def lease(self) -> StrictModel:
         """The answer to the challenge of that state."""
         return desk.lease(unit=UNIT, deployment=DEPLOYMENT, issued_at=NOON)
@@ -183,6 +187,7 @@ class Story:
 
 SIGNERS = {
     "state": (Role.UNIT,),
+    "health": (Role.UNIT,),
     "lease": (Role.CONTROL_ROOM,),
     "receipt": (Role.CONTROL_ROOM,),
     "verdict": (Role.OFFICER,),

@@ -1,5 +1,6 @@
 // Receives alerts: node subscriber.mjs settings.json desk.key trust.json
 // Each new alert is one line of JSON on standard output; why a message was refused is on standard error.
+import { randomBytes } from "node:crypto";
 import { readFileSync, writeSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { calculateJwkThumbprint, CompactSign, importJWK } from "jose";
@@ -33,9 +34,10 @@ async function receipt({ alert, unit }, now) {
   return JSON.stringify({ ...event, datacontenttype: "application/jose", data });
 }
 
+// Whoever knows a client id can throw us off; nobody can guess this one.
+const clientId = `${given.name}.${randomBytes(16).toString("hex")}`;
 const tls = { ca: read(given.ca), cert: read(given.certificate), key: read(given.key) };
-const place = { protocol: "mqtts", host: given.host, port: given.port, clientId: given.name, protocolVersion: 5 };
-const client = connect({ ...place, ...tls });
+const client = connect({ protocol: "mqtts", host: given.host, port: given.port, clientId, protocolVersion: 5, ...tls });
 client.on("connect", () => client.subscribe(`${given.topics}/+/alert`, { qos: 1 }, (_, to) => console.error(to)));
 client.on("message", (topic, message) => take(topic, message).catch((why) => console.error(`refused: ${why}`)));
 client.on("error", (why) => console.error(`${why}`));

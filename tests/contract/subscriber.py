@@ -10,6 +10,7 @@ import sys
 from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jws
@@ -45,7 +46,8 @@ def receipt(alert, now):
     return json.dumps(event | {"type": "edgeagent.receipt.v1", "datacontenttype": "application/jose"})
 
 
-client = Client(CallbackAPIVersion.VERSION2, client_id=given["name"], protocol=MQTTv5)
+# Whoever knows a client id can throw us off; nobody can guess this one.
+client = Client(CallbackAPIVersion.VERSION2, f"{given['name']}.{token_hex(16)}", protocol=MQTTv5)
 client.tls_set(given["ca"], given["certificate"], given["key"])
 client.on_connect = lambda *_: client.subscribe(f"{given['topics']}/+/alert", qos=1)
 client.on_subscribe = lambda _1, _2, _3, reasons, _4: print(*reasons, file=sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -49,7 +49,7 @@ def opened(topic: str, message: bytes, units: Any, key: X25519PrivateKey, now: d
     refuse(alert["unit"] != unit["name"], "signed by another unit")
     refuse(topic != f"{root}/v1/{unit['name']}/alert", "on another unit's topic, or a bench's on a live one")
     refuse(not time(unit["not_before"]) <= now < time(unit["not_after"]), "signed with a key not valid now")
-    refuse(now > time(alert["expires_at"]) + timedelta(seconds=5), "expired")
+    refuse(now >= time(alert["expires_at"]), "expired")
     info = f"edgeagent alert crop 1\0{alert['unit']}\0{alert['alert']}".encode()
     hpke = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
     return alert, hpke.decrypt(octets(alert["crop"]), key, info)

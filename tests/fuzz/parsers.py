@@ -24,6 +24,8 @@ from edgeagent.capture.protocol import Reply, Status
 from edgeagent.config import load_config, load_desk_config
 from edgeagent.controlroom.enrolment_csv import Row, read_rows
 from edgeagent.documents.deployment_key import key_file, load_key, save_key
+from edgeagent.documents.enrol_invitation import invitation_text, read_invitation
+from edgeagent.documents.enrol_request import open_request
 from edgeagent.documents.jws import strict_json
 from edgeagent.documents.keys import Role, load_identity, save_identity
 from edgeagent.documents.sequence import HighWater, Numbered
@@ -38,6 +40,7 @@ from edgeagent.system.onnx_file import picture_inputs
 from edgeagent.system.packimport import read_declaration
 from tests.audit_logs import make_log
 from tests.desk import DEPLOYMENT, NOW, UNIT, Desk, one_time, raw_document
+from tests.enrol_samples import invitation, request
 from tests.evaluation_reports import report
 from tests.tampering import Subject, encoded, subjects
 from tests.tiny_onnx import average_pool
@@ -104,6 +107,8 @@ def _documents() -> Iterator[Parser]:
     yield Parser("watchlist file", (DESK.watchlist(),), _watchlist)
     files = tuple(subject.signed(subject.body) for subject in subjects())
     yield Parser("explain", (*files, _LIST, _ALERT.message), _explain)
+    asked = request(DESK)
+    yield Parser("enrolment request", (asked,), partial(_request, open_request(asked)))
     yield Parser("typ_of", files[:1], lambda octets: _is_text(typ_of(octets)))
 
 
@@ -150,6 +155,11 @@ def _explain(octets: bytes) -> None:
         assert json.loads(explanation.body.model_dump_json()) in _SAID
 
 
+def _request(genuine: object, octets: bytes) -> None:
+    """Whoever alters a request has its key, so whatever is taken is the genuine one."""
+    assert open_request(octets) == genuine
+
+
 def _is_text(value: object) -> None:
     assert isinstance(value, str)
 
@@ -186,6 +196,8 @@ def _files(folder: Path) -> Iterator[Parser]:
     yield Parser("enrolment CSV", (table, b"\xef\xbb\xbf" + table), reading(file, rows))
     yield Parser("configuration", (UNIT_TOML.encode(),), reading(file, config))
     yield Parser("desk configuration", (DESK_TOML.encode(),), reading(file, lambda: load_desk_config(file)))
+    told = invitation_text(invitation(DESK))
+    yield Parser("enrolment.toml", (told,), reading(file, lambda: read_invitation(file)))
     declaration = DECLARATION.read_bytes()
     yield Parser("model declaration", (declaration,), reading(file, lambda: _declared(file)))
     genuine = identity_file.read_bytes()

@@ -47,18 +47,18 @@ def test_only_a_genuine_revocation_ends_the_deployment_and_it_ends_everything(be
     bench.put()
     with Watch(bench, receipts=False) as watch, bench.unit() as unit, Officers(bench):
         watch.state(Presence.LIVE, camera=CameraState.OPEN)
-        watch.until(lambda: watch.alerts, 15)  # unsent receipts: the alert stays in the outbox
+        watch.until(lambda: watch.alerts)  # unsent receipts: the alert stays in the outbox
         _refuses_forgeries(bench, watch, unit)
         assert bench.watchlist_file.exists()
         began = time.monotonic()
         watch.link.publish(watch.topics.revocation, bench.revocation(), retain=True)
         assert wait_for(lambda: not unit.capture_children(), 1.0), "revoked, and the camera is still open"
-        closed = watch.state(Presence.CLOSED, 2.0)
+        closed = watch.state(Presence.CLOSED)
         took_s = time.monotonic() - began
         assert (closed.rule, closed.camera, closed.buffers_wiped) == ("R27", CameraState.CLOSED, True)
         assert "officers called away" in closed.reason
         assert not bench.watchlist_file.exists()
-        watch.until(lambda: watch.last.alerts.pending == 0, 3)
+        watch.until(lambda: watch.last.alerts.pending == 0)
         counts, faces = watch.last.alerts, watch.last.faces
         assert counts.discarded >= 1
         assert counts.made == counts.discarded + counts.expired
@@ -74,9 +74,9 @@ def _refuses_forgeries(bench: Bench, watch: Watch, unit: Process) -> None:
     forged = _forgeries(bench)
     elsewhere = (bench.revocation(units=(OTHER_UNIT,)), bench.revocation(deployment="another-street"))
     publish_all(watch.link, [(watch.topics.revocation, message) for message in (*forged, *elsewhere)])
-    assert wait_for(lambda: unit.said().count("refused ") >= refused + len(forged) - 1, 5), unit.said()
+    assert wait_for(lambda: unit.said().count("refused ") >= refused + len(forged) - 1, 60), unit.said()
     watch.state(Presence.LIVE, 3, camera=CameraState.OPEN)
-    assert wait_for(lambda: len(unit.capture_children()) == 1, 3.0)
+    assert wait_for(lambda: len(unit.capture_children()) == 1, 60)
 
 
 def _stays_closed(watch: Watch, unit: Process) -> None:
@@ -137,8 +137,8 @@ def test_the_control_room_revokes_with_a_command(bench: Bench) -> None:
         watch.ready()
         done = bench.run_command(*revoke, "--unit", UNIT, "--reason", "officers called away")
         assert done.returncode == 0, done.stderr
-        assert "watch its state become CLOSED" in done.stdout
-        closed = watch.state(Presence.CLOSED, 5.0)
+        assert f"{UNIT}: carried out; CLOSED, camera closed" in done.stdout
+        closed = watch.state(Presence.CLOSED)
         assert (closed.rule, closed.reason) == ("R27", "revoked: officers called away")
 
 
