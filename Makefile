@@ -7,7 +7,7 @@ CONFIG ?= /etc/edgeagent/edgeagent.toml
 ROOT := $(shell test "$$(id -u)" = 0 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove-deletion soak rules lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run package deploy image clean
+.PHONY: help demo test prove-deletion faults soak rules break lint bench bench-watchlist bench-models demo-report models schemas tampering alert-rate fuzz run package deploy image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,11 +15,16 @@ help: ## list the targets
 demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
 	@$(BIN)/edgeagent demo --out demo-output
 
-test: $(VENV)/ready-dev tools contract-tools try-second-model ## run all tests (installs Mosquitto by apt when root)
+test: $(VENV)/ready-dev tools contract-tools container-tools try-second-model ## run all tests (installs Mosquitto by apt when root)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)
 	@$(BIN)/python -m tests.prove_deletion
+
+SEED ?= 1
+ALERTS ?= 10000
+faults: $(VENV)/ready-dev tools ## kill, cut, fill and step everything: is any of ALERTS=10000 alerts lost or late? SEED=1 (root for all rows)
+	@$(BIN)/python -m tests.faults --seed $(SEED) --alerts $(ALERTS) --out build/faults.json
 
 HOURS ?= 6
 soak: $(VENV)/ready-dev tools ## HOURS=6 at the busiest pace, as fast as it can: does the unit's memory grow? (root)
@@ -27,6 +32,9 @@ soak: $(VENV)/ready-dev tools ## HOURS=6 at the busiest pace, as fast as it can:
 
 rules: $(VENV)/ready-dev tools ## table of safeguards: rule, its tests, their result
 	@$(BIN)/python -m tests.rules.table
+
+break: $(VENV)/ready-dev tools ## break each safeguard in a copy of the program: which test notices?
+	@$(BIN)/python -m tests.breaking --json build/breaks.json
 
 lint: $(VENV)/ready-dev ## ruff and mypy --strict
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -86,17 +94,68 @@ DEBIAN_PYTHON ?= 3.11
 package: $(VENV)/ready-demo ## build the unit's Debian package for ARCH=amd64|arm64 DEBIAN_PYTHON=3.11|3.13
 	@mkdir -p build && $(BIN)/python deploy/package/make_deb.py --arch $(ARCH) --python $(DEBIAN_PYTHON) --out build
 
+.PHONY: bench-fleet
+bench-fleet: $(VENV)/ready-dev tools rabbitmq ## simulated fleets on both brokers, 40 minutes: build/fleet.json, build/fleet.png
+	@$(BIN)/python -m tests.bench_fleet $(FLEET)
+
 bench: bench-models bench-watchlist ## speed of the networks against peers, and of building a list
 
-deploy: not-built ## install on a unit (not built yet)
-image: not-built ## build an SD-card image (not built yet)
+# What is given on make's command line reaches the shell as its environment: nothing in it is read as a command.
+OVER_SSH = PYTHONPATH=deploy $(BIN)/python -m unit
+WHERE = --host "$$HOST" $(if $(PORT),--port "$$PORT") $(if $(KEY),--key "$$KEY") $(if $(KNOWN_HOSTS),--known-hosts "$$KNOWN_HOSTS") \
+  $(if $(filter command,$(word 1,$(origin USER))),--user "$$USER")
+WHO = test -n "$$HOST" || { echo "say which unit: make $@ HOST=unit-07 (deploy/README.md)" >&2; exit 2; }
+deploy: $(VENV)/ready-demo ## install on a unit: HOST=unit-07 [UNIT=units/unit-07 USER= PORT= KEY= DRY=1], or a card: DEV=/dev/sdX
+ifdef DEV
+	@$(BIN)/python deploy/image/write_card.py "$$DEV" $(if $(IMAGE),--image "$$IMAGE") $(if $(ENROLMENT),--enrolment "$$ENROLMENT") $(if $(SSH_KEY),--ssh-key "$$SSH_KEY") $(foreach file,$(FILES),--file "$(file)") $(if $(DRY),--dry-run)
+else
+	@$(WHO); $(OVER_SSH) deploy $(WHERE) --unit "$${UNIT:-units/$$HOST}" $(if $(PACKAGE),--package "$$PACKAGE") $(if $(DRY),--dry)
+endif
+
+undeploy: $(VENV)/ready-demo ## take the program off a unit: HOST=unit-07 [DRY=1]; its keys and its log stay
+	@$(WHO); $(OVER_SSH) undeploy $(WHERE) $(if $(DRY),--dry)
+
+status: $(VENV)/ready-demo ## how a unit stands: HOST=unit-07
+	@$(WHO); $(OVER_SSH) status $(WHERE)
+
+test-container: $(VENV)/ready-dev container-tools ## a unit in a container: deploy, fail, kill, cut its power at every step (root, half an hour)
+	$(BIN)/python -m pytest tests/test_container.py tests/container/thorough.py
+
+# Where they cannot be had, the tests in a container are skipped, and say so.
+.PHONY: undeploy status test-container container-tools
+container-tools:
+ifeq ($(ROOT),yes)
+	@for tool in systemd-nspawn mmdebstrap ip ssh; do command -v $$tool || exit 1; done >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	  systemd-container mmdebstrap iproute2 openssh-client; } >/dev/null 2>&1 || echo "no tools for containers: their tests are skipped" >&2
+endif
+
+BOARD ?= virt
+image: $(VENV)/ready-demo image-tools ## build a card's image for BOARD=virt|raspberry-pi-5, signed update and SBOM (root)
+	@$(MAKE) --no-print-directory package ARCH=arm64 DEBIAN_PYTHON=$(IMAGE_PYTHON)
+	@$(BIN)/python deploy/image/make_image.py --board $(BOARD) $(if $(UPDATE_KEYRING),--keyring $(UPDATE_KEYRING)) \
+	  --package "$$(ls -t build/edgeagent_*_arm64_py$(IMAGE_PYTHON).deb | head -n 1)"
+
+test-image: $(VENV)/ready-dev image ## boot the virt image through U-Boot; updates, bad ones, a lost slot (root, half an hour)
+	@$(BIN)/python -m tests.image
+
+compare-image: $(VENV)/ready-demo image-tools ## build the image of BOARD=virt twice; equal, or the list of what differs (root)
+	@$(BIN)/python deploy/image/compare_image.py --board $(BOARD) \
+	  --package "$$(ls -t build/edgeagent_*_arm64_py$(IMAGE_PYTHON).deb | head -n 1)"
+
+sbom: .venv-sbom/ready ## check the bill of materials that `make image` wrote against CycloneDX's schema
+	@.venv-sbom/bin/python deploy/image/check_sbom.py build/image/$(BOARD)/sbom.cdx.json
+
+.PHONY: test-image compare-image sbom image-tools
+IMAGE_PYTHON = $(if $(filter raspberry-pi-5,$(BOARD)),3.13,3.11)
+image-tools:
+	@deploy/image/prepare
 
 .PHONY: not-built
 not-built:
 	@echo "make $(MAKECMDGOALS) is not built yet; see README.md, 'What is not here yet'." >&2; exit 1
 
 clean: ## remove environments and caches
-	rm -rf .venv .venv-contract tests/contract/node_modules .venv-models .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
+	rm -rf .venv .venv-contract tests/contract/node_modules .venv-models .venv-fuzz .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis build demo-output *.egg-info
 
 # --- set-up -----------------------------------------------------------------------------------------
 
@@ -141,6 +200,11 @@ try-second-model:
 	@mkdir -p build
 	@timeout 600 $(MAKE) --no-print-directory second-model >build/second-model.log 2>&1 || \
 	  echo "no second model pack (build/second-model.log says why): its tests will be skipped"
+
+.venv-sbom/ready: deploy/image/requirements-sbom.lock
+	@deploy/setup/venv $(PYTHON) .venv-sbom
+	@.venv-sbom/bin/python -m pip install -q --require-hashes -r deploy/image/requirements-sbom.lock
+	@touch $@
 
 .venv-fuzz/ready: requirements-demo.lock tests/fuzz/requirements.lock
 	@$(PYTHON) -m venv .venv-fuzz

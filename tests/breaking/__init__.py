@@ -1,0 +1,1 @@
+"""`make break`: break each safeguard on purpose, and see that its tests notice."""
