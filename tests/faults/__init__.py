@@ -1,0 +1,1 @@
+"""The fault table: real processes and faults, and an account of every alert (`make faults`)."""
