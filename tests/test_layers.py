@@ -31,6 +31,7 @@ RANK = {
     "agent": 4,
     "controlroom": 4,
     "evaluation": 4,
+    "fleet": 4,
     "demo": 5,
     "cli": 5,
     "__main__": 6,
