@@ -1,9 +1,13 @@
 """Build the Debian package of a unit, for instance: python deploy/package/make_deb.py --arch arm64.
 
-The package is a virtual environment under /opt/edgeagent with every library in it, taken as wheels from the
-hash-pinned `requirements.lock`; so it needs Debian's own Python and nothing else, and an arm64 package is
-built on any machine, without emulation. Two builds of one commit give the same bytes: times are the commit's,
-order is sorted, nothing is compiled.
+The package is a virtual environment with every library in it, taken as wheels from the hash-pinned
+`requirements.lock`; so it needs Debian's own Python and nothing else, and an arm64 package is built on any
+machine, without emulation. Two builds of one commit give the same bytes: times are the commit's, order is
+sorted, nothing is compiled.
+
+It lies in /opt/edgeagent-<release>, where the release is the version and a hash of every file, and
+/opt/edgeagent is a link to it: releases stand side by side, and `make deploy` goes from one to the other, and
+back, by one rename.
 
 Needs pip, git, and Debian's dpkg-deb.
 """
@@ -16,11 +20,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-HOME = Path("opt/edgeagent")
+LINK = Path("opt/edgeagent")
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
 LIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 """Newest first: Debian 12 has 2.36."""
@@ -36,6 +42,7 @@ Priority: optional
 Installed-Size: {kilobytes}
 Depends: python3 (>= {python}), python3 (<< {next_python}), python{python}, libc6 (>= 2.28), systemd (>= 252)
 Recommends: nftables
+Edgeagent-Release: {release}
 Description: live facial recognition within limits that the program itself enforces
  The daemon of a camera appliance. It compares faces with a signed watchlist made for one
  deployment and publishes only hits, only while officers on the ground hold a lease. Every
@@ -63,8 +70,9 @@ def build(arch: str, python: str, out: Path) -> Path:
     stage = out.absolute() / f"package-{arch}-{python}"
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(HERE / "root", stage)
-    _environment(stage / HOME, arch, python)
-    _debian(stage, arch, python, version)
+    _environment(stage / LINK, arch, python)
+    release = _side_by_side(stage, version)
+    _debian(stage, arch, python, version, release)
     _settle(stage, int(_git("log", "-1", "--format=%ct")))
     package = out.absolute() / f"edgeagent_{version}_{arch}_py{python}.deb"
     epoch = {**os.environ, "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct")}
@@ -92,8 +100,9 @@ def _environment(home: Path, arch: str, python: str) -> None:
     for pattern in UNUSED:
         for path in site.glob(pattern):
             shutil.rmtree(path)
-    tracked = _git("ls-files", "edgeagent").splitlines()
-    for name in tracked:
+    # What is new and not ignored belongs to it, too; the version then says `~dirty`.
+    ours = _git("ls-files", "--cached", "--others", "--exclude-standard", "edgeagent").splitlines()
+    for name in filter(lambda name: (REPOSITORY / name).is_file(), ours):
         target = site / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPOSITORY / name, target)
@@ -104,7 +113,27 @@ def _environment(home: Path, arch: str, python: str) -> None:
     )
 
 
-def _debian(stage: Path, arch: str, python: str, version: str) -> None:
+def _side_by_side(stage: Path, version: str) -> str:
+    """Give the tree its release's name; its system files lie in it too, so that a switch takes them along."""
+    home = stage / LINK
+    shutil.copytree(HERE / "root" / "usr", home / "system")
+    listed = _sums(home, hashlib.sha256)
+    (home / "files.sha256").write_text(listed)
+    release = f"{version}-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
+    home.rename(stage / LINK.with_name(f"{LINK.name}-{release}"))
+    home.symlink_to(f"{LINK.name}-{release}")
+    return release
+
+
+def _sums(tree: Path, algorithm: Callable[[bytes], Any]) -> str:
+    """A line for each file, sorted: its digest, and its path in the tree."""
+    files = sorted(file for file in tree.rglob("*") if file.is_file() and not file.is_symlink())
+    lines = (f"{algorithm(file.read_bytes()).hexdigest()}  {file.relative_to(tree)}\n" for file in files)
+    return "".join(lines)
+
+
+def _debian(stage: Path, arch: str, python: str, version: str, release: str) -> None:
+    sums = _sums(stage, hashlib.md5)
     control = stage / "DEBIAN"
     control.mkdir()
     major, minor = python.split(".")
@@ -116,11 +145,10 @@ def _debian(stage: Path, arch: str, python: str, version: str) -> None:
             python=python,
             next_python=f"{major}.{int(minor) + 1}",
             kilobytes=size,
+            release=release,
         )
     )
-    files = sorted(file for file in stage.rglob("*") if file.is_file() and control not in file.parents)
-    sums = (f"{hashlib.md5(file.read_bytes()).hexdigest()}  {file.relative_to(stage)}\n" for file in files)
-    (control / "md5sums").write_text("".join(sums))
+    (control / "md5sums").write_text(sums)
     for script in (HERE / "scripts").iterdir():
         shutil.copyfile(script, control / script.name)
         (control / script.name).chmod(0o755)

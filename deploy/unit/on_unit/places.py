@@ -1,0 +1,85 @@
+"""Where everything of a unit lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class UnitError(Exception):
+    """A step on the unit failed; a person can act on `next_step`."""
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
+        self.what, self.where, self.next_step = what, where, next_step
+        super().__init__(what)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Every path, below `root` ("/" but in tests)."""
+
+    root: Path = Path("/")
+
+    @property
+    def opt(self) -> Path:
+        """Releases of the program stand here side by side, as edgeagent-<release>."""
+        return self.root / "opt"
+
+    @property
+    def program(self) -> Path:
+        """The link to the release that runs."""
+        return self.opt / "edgeagent"
+
+    @property
+    def etc(self) -> Path:
+        """What the daemon reads."""
+        return self.root / "etc/edgeagent"
+
+    @property
+    def versions(self) -> Path:
+        """Configurations stand here side by side, named by their hash."""
+        return self.etc / "versions"
+
+    @property
+    def current(self) -> Path:
+        """The link to the configuration that is used; every file of it is linked from `etc`."""
+        return self.etc / "current"
+
+    @property
+    def sealed(self) -> Path:
+        """Private keys that the service manager opens for the daemon; `edgeagent enrol` puts them here."""
+        return self.etc / "credentials"
+
+    @property
+    def state(self) -> Path:
+        """What a deployment must find again after a power cut."""
+        return self.root / "var/lib/edgeagent-deploy"
+
+    @property
+    def pending(self) -> Path:
+        """There from before the switch until the new version has proved itself; found at boot: go back."""
+        return self.state / "pending.json"
+
+    @property
+    def tool(self) -> Path:
+        """This program, kept for the boot after a power cut."""
+        return self.state / "tool.pyz"
+
+    @property
+    def incoming(self) -> Path:
+        """What was copied here and is not unpacked yet."""
+        return self.state / "incoming"
+
+    @property
+    def run(self) -> Path:
+        """Gone at the next boot: progress, the view for checks."""
+        return self.root / "run/edgeagent-deploy"
+
+    @property
+    def systemd(self) -> Path:
+        """The administrator's units, which win over the package's."""
+        return self.root / "etc/systemd/system"
+
+    def release(self, name: str) -> Path:
+        """The folder of a release."""
+        return self.opt / f"edgeagent-{name}"

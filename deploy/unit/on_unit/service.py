@@ -1,0 +1,50 @@
+"""Asking and telling the unit's systemd."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+DAEMON = "edgeagent.service"
+FIREWALL = "edgeagent-firewall.service"
+BROKER = ("edgeagent-broker.socket", "edgeagent-broker.service")
+ASKED = ("ActiveState", "SubState", "NRestarts", "MainPID", "StatusText", "Result")
+LAST_LINES = "6"
+
+
+def systemctl(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """One call; its output is kept."""
+    return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=check)
+
+
+def shown(unit: str = DAEMON) -> dict[str, str]:
+    """The properties that say how a unit fares."""
+    lines = systemctl("show", unit, f"--property={','.join(ASKED)}").stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def last_words(unit: str = DAEMON) -> list[str]:
+    """The last lines of a unit's newest start; the daemon logs nothing that identifies a person (R1)."""
+    start = systemctl("show", unit, "--property=InvocationID", "--value").stdout.strip()
+    of_start = [f"_SYSTEMD_INVOCATION_ID={start}", "+", f"INVOCATION_ID={start}"] if start else ["-u", unit]
+    asked = ["journalctl", "-q", "-n", LAST_LINES, "-o", "cat", "--no-pager", *of_start]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def load_firewall(rules: Path) -> str:
+    """Load what the configuration says, or nothing if it says nothing; what went wrong."""
+    if not rules.exists():
+        systemctl("stop", FIREWALL)
+        return ""
+    done = systemctl("reload-or-restart", FIREWALL)
+    return "" if done.returncode == 0 else done.stderr.strip()
+
+
+def firewall_is_loaded() -> bool:
+    """Whether the kernel has our table, whoever loaded it."""
+    asked = subprocess.run(["nft", "-j", "list", "tables"], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        return False
+    tables = [row.get("table", {}) for row in json.loads(asked.stdout)["nftables"]]
+    return any(table.get("name") == "edgeagent" for table in tables)

@@ -1,0 +1,115 @@
+"""What a technician reads: steps, what changed, how a unit stands. Names of keys, never what is in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STEPS = 8
+MEBI = 1 << 20
+
+
+class Steps:
+    """Numbered lines with the time since the start; a bar for the copy on a terminal."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._number = 0
+
+    def step(self, text: str) -> None:
+        """The next step begins."""
+        self._number += 1
+        print(f"[{self._number}/{STEPS} {time.monotonic() - self._began:5.1f} s] {text}", flush=True)
+
+    def note(self, text: str) -> None:
+        """A line below the step."""
+        print(f"      {text}", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def bar(self, whole: int) -> Iterator[Any]:
+        """Told of octets; draws only for eyes."""
+        sent = 0
+
+        def told(octets: int) -> None:
+            nonlocal sent
+            sent += octets
+            if sys.stderr.isatty():
+                print(f"\r      {sent // MEBI} of {whole // MEBI} MiB ", end="", file=sys.stderr, flush=True)
+
+        yield told
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+
+
+def changed_keys(before: str | None, after: bytes) -> list[str]:
+    """Keys of a TOML file that are new, gone, or have another value; the values are not said."""
+    old, new = _flat(before), _flat(after.decode(errors="replace"))
+    marks = []
+    for key in sorted(old.keys() | new.keys()):
+        if key not in old:
+            marks.append(f"+{key}")
+        elif key not in new:
+            marks.append(f"-{key}")
+        elif old[key] != new[key]:
+            marks.append(f"~{key}")
+    return marks
+
+
+def _flat(text: str | None) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text or "")
+    except tomllib.TOMLDecodeError:
+        return {}
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def differences(facts: dict[str, Any], release: str, config: str, files: dict[str, bytes]) -> list[str]:
+    """What a switch changes, a line each; nothing if it would change nothing."""
+    said = []
+    if facts["release"] != release:
+        said.append(f"program: {facts['release'] or 'none'} → {release}")
+    if facts["config"] != config:
+        said.append(f"configuration: {facts['config'] or 'none'} → {config}")
+        for name in ("edgeagent.toml", "network.toml"):
+            keys = changed_keys(facts["files"].get(name), files[name])
+            if keys:
+                said.append(f"  {name}: {' '.join(keys)}")
+    return said
+
+
+def table(facts: dict[str, Any], offset: float) -> list[str]:
+    """How a unit stands, for `make status`."""
+    service = facts["service"]
+    kept = ", ".join(f"{name} ({how})" for name, how in facts["keys"].items()) or "none: not enrolled"
+    rows = {
+        "board": f"{facts['board']}, {facts['os']}, {facts['arch']}, Python {facts['python']}",
+        "clock": f"{'' if facts['synchronised'] else 'not '}synchronised, {offset:+.1f} s from ours",
+        "free": ", ".join(f"{path} {free // MEBI} MiB" for path, free in facts["free"].items()),
+        "program": facts["release"] or "none",
+        "configuration": facts["config"] or "none",
+        "keys": kept,
+        "packet filter": "loaded" if facts["firewall"] else "not loaded",
+        "service": f"{service.get('ActiveState', '?')} ({service.get('SubState', '?')}), "
+        f"{service.get('NRestarts', '?')} restarts",
+        "says": service.get("StatusText") or "nothing",
+    }
+    if facts["pending"]:
+        rows["switch"] = (
+            "under way, or cut off: the unit goes back by itself, at its next start at the latest"
+        )
+    return [f"{name:>14}  {text}" for name, text in rows.items()]

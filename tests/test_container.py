@@ -1,0 +1,119 @@
+"""A unit in a container with its own systemd: deployed over SSH, its sandbox attacked from inside.
+
+The rest, which takes minutes, is `make test-container`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.container.fixtures import PROBE, Unit, make_unit
+from tests.container.probe import ALLOWED, ATTEMPTS
+
+pytestmark = pytest.mark.timeout(600)  # the first test's fixture may build root and package
+EXPOSURE_MOST = 1.0
+REFUSALS = {
+    "Operation not permitted",
+    "Permission denied",
+    "Read-only file system",
+    "No such file or directory",
+    "Address family not supported by protocol",
+    "none is seen",
+}
+POSSIBLE_FOR_ROOT = (
+    "write /etc",
+    "write /usr",
+    "write the program",
+    "write its configuration",
+    "read /home",
+    "read /root",
+    "read the sealed keys",
+    "read the machine's own key",
+    "internet socket",
+    "packet socket",
+    "netlink socket",
+    "mount",
+    "new namespace",
+    "make a set-user-id file",
+    "other processes",
+    "memory that is written and run",
+)
+"""What a program of root in this container can do: there, the sandbox alone refuses it."""
+
+
+@pytest.fixture(scope="module")
+def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
+    yield from make_unit(tmp_path_factory.mktemp("unit"))
+
+
+def test_a_unit_is_deployed_to_over_ssh_and_is_ready(unit: Unit) -> None:
+    assert "READY in" in unit.first
+    assert "program: none → " in unit.first
+    assert unit.ready()
+    assert unit.release() in unit.first
+
+
+def test_a_second_deployment_changes_nothing_and_disturbs_nothing(unit: Unit) -> None:
+    before = unit.machine.shown("edgeagent.service", "MainPID")
+    assert "nothing to change" in unit.deploy()
+    assert unit.machine.shown("edgeagent.service", "MainPID") == before
+
+
+def test_the_exposure_that_systemd_counts_is_at_most_one(unit: Unit) -> None:
+    for service in ("edgeagent.service", "edgeagent-broker.service"):
+        said = unit.machine.run("systemd-analyze", "security", "--no-pager", service).stdout
+        found = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+        assert found is not None
+        assert float(found.group(1)) <= EXPOSURE_MOST + (0.5 if "broker" in service else 0), said[-300:]
+
+
+def test_nothing_that_is_tried_from_inside_the_sandbox_succeeds(unit: Unit) -> None:
+    root = unit.machine.root
+    (root / "home/technician").mkdir(exist_ok=True)
+    for secret in ("home/technician/secret", "root/secret"):
+        (root / secret).write_text("secret")
+        (root / secret).chmod(0o644)
+    found = unit.probe()
+    for attempt in ATTEMPTS:
+        assert found[attempt] in REFUSALS, f"{attempt}: {found[attempt]}"
+    assert {attempt: found[attempt] for attempt in ALLOWED} == dict.fromkeys(ALLOWED, "done")
+
+
+def test_the_same_attempts_succeed_outside_the_sandbox(unit: Unit) -> None:
+    """Otherwise the container would refuse them, and the test above would show nothing."""
+    (unit.machine.root / "usr/local/share/probe.py").write_bytes(PROBE.read_bytes())
+    said = unit.machine.run("/usr/bin/python3", "-I", "/usr/local/share/probe.py", *POSSIBLE_FOR_ROOT).stdout
+    found = json.loads(said.removeprefix("PROBE "))
+    assert found == dict.fromkeys(POSSIBLE_FOR_ROOT, "done")
+
+
+def test_nobody_else_reads_the_units_keys(unit: Unit) -> None:
+    run = unit.machine.run
+    key = "/run/credentials/edgeagent.service/unit.key"
+    as_nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "cat")
+    for path in (key, "/etc/edgeagent/credentials/unit.key", "/var/lib/systemd/credential.secret"):
+        done = run(*as_nobody, path, check=False)
+        assert done.returncode != 0, path
+        assert "Permission denied" in done.stderr, path
+    # Another service that asks for the sealed file under a name of its own does not get it opened.
+    options = ("-p", "LoadCredentialEncrypted=other:/etc/edgeagent/credentials/unit.key", "--wait", "-q")
+    assert run("systemd-run", *options, "true", check=False).returncode != 0
+    sealed = (unit.machine.root / "etc/edgeagent/credentials/unit.key").read_bytes()
+    assert b"sign_d" not in sealed
+
+
+def test_no_private_key_is_left_open_on_the_card(unit: Unit) -> None:
+    done = unit.machine.run(
+        "grep",
+        "-rlE",
+        "sign_d|BEGIN (EC )?PRIVATE KEY",
+        "/etc/edgeagent",
+        "/var/lib/edgeagent",
+        "/root",
+        check=False,
+    )
+    assert done.stdout == ""
