@@ -1,0 +1,87 @@
+"""What differs from board to board: one TOML file each, in boards/."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from image_tools import HERE, MEBIBYTE, SECTOR, ImageError, lines
+from pydantic import Field
+
+from edgeagent.safeguards.profile import StrictModel
+
+Size = Annotated[int, Field(ge=1, le=8192)]
+
+
+class Sizes(StrictModel):
+    """Partitions in MiB; `kernel_at` and `kernel_most` say where in a slot its kernel lies."""
+
+    boot: Size
+    state: Size
+    slot: Size
+    kernel_at: Size
+    kernel_most: Size
+    data: Size
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole image: a MiB before and one behind for the partition tables."""
+        return (self.boot + self.state + 2 * self.slot + self.data + 2) * MEBIBYTE
+
+
+class Board(StrictModel):
+    """One board."""
+
+    board: str
+    suite: str
+    components: list[str]
+    python: str
+    packages: list[str]
+    loader: Literal["u-boot"]
+    disk: str
+    kernel_address: int
+    read_address: int
+    console: str
+    sizes: Sizes
+    backports: bool = False
+    device_tree: str = "${fdtcontroladdr}"
+    boot_files: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def own_boot_files(self) -> list[Path]:
+        """Files beside this board's that go onto the loader's partition as they are."""
+        folder = HERE / "boards" / f"{self.board}.boot"
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    @property
+    def all_packages(self) -> list[str]:
+        """Debian packages of its root."""
+        return sorted({*lines(HERE / "packages.txt"), *self.packages})
+
+    def words(self) -> dict[str, object]:
+        """What the loader's templates are filled with."""
+        return {
+            "BOARD": self.board,
+            "DISK": self.disk,
+            "CONSOLE": self.console,
+            "DEVICE_TREE": self.device_tree,
+            "READ_COMMAND": f"{self.disk.split()[0]} read",
+            "READ_ADDRESS": hex(self.read_address),
+            "KERNEL_ADDRESS": hex(self.kernel_address),
+            "KERNEL_AT_SECTORS": hex(self.sizes.kernel_at * MEBIBYTE // SECTOR),
+            "KERNEL_SECTORS": hex(self.sizes.kernel_most * MEBIBYTE // SECTOR),
+        }
+
+
+def load_board(name: str) -> Board:
+    """The board of that name.
+
+    Raises:
+        ImageError: there is none.
+    """
+    file = HERE / "boards" / f"{name}.toml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.toml")))
+        raise ImageError("is no board", where=name, next_step=f"take one of {known}")
+    return Board.model_validate(tomllib.loads(file.read_text()))

@@ -1,0 +1,170 @@
+"""The root of a slot: the Debian base, the agent's package, our own files, and nothing that a unit does not
+need."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_board import Board
+from image_tools import HERE, fill, fresh, lines, need, run
+
+OVERLAY = HERE / "root"
+ENABLED = {
+    "systemd-networkd.service": "multi-user.target",
+    "edgeagent-first-boot.service": "sysinit.target",
+    "edgeagent-settle.service": "sysinit.target",
+    "edgeagent-commit.service": "multi-user.target",
+    "edgeagent-firewall.service": "multi-user.target",
+    "edgeagent-enrol.service": "multi-user.target",
+    "edgeagent-broker.socket": "sockets.target",
+    "ssh.service": "multi-user.target",
+}
+MASKED = (
+    "getty@.service",
+    "serial-getty@.service",
+    "rauc-mark-good.service",  # it would keep a slot that nobody has looked at
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "systemd-machine-id-commit.service",
+    "systemd-update-utmp.service",
+    "systemd-networkd-wait-online.service",
+    "swap.target",
+)
+EMPTY = ("data", "state", "etc/edgeagent", "var/lib/edgeagent", "var/lib/systemd", "var/cache/private")
+"""Where partitions are laid."""
+GONE = (
+    "boot/*",
+    "etc/ssh/ssh_host_*",  # each unit makes its own
+    "etc/apt",
+    "etc/.pwd.lock",
+    "etc/*-",
+    "var/lib/apt",
+    "var/cache/*",
+    "var/log/*",
+    "var/lib/systemd/*",
+    "var/lib/initramfs-tools",
+    "root/.*",
+    "tmp/*",
+    "run/*",
+    "vmlinuz*",
+    "initrd.img*",
+    "etc/initramfs-tools",
+)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A slot's root as a folder, and what boots it.
+
+    Attributes:
+        tree: the root.
+        kernel: arm64 `Image`.
+        initrd: as Debian's initramfs-tools made it, without the slot's root hash.
+        lists: the archive's lists of packages, with the hashes by which they were fetched.
+    """
+
+    tree: Path
+    kernel: Path
+    initrd: Path
+    lists: Path
+
+
+def root(board: Board, base: Path, package: Path, keyring: Path, version: int, work: Path) -> Root:
+    """Lay out one slot's root under `work`, anew."""
+    need("depmod", "qemu-aarch64-static")
+    tree = fresh(work / "root")
+    run("tar", "-C", tree, "-xf", base, "--numeric-owner", "--exclude=./dev/*")
+    kernel, initrd = _boot_files(tree, work)
+    _loader_files(board, tree, fresh(work / "loader"))
+    lists = shutil.copytree(tree / "var/lib/apt/lists", work / "lists")
+    _install(tree, package)
+    _overlay(board, tree, keyring, version)
+    _services(tree)
+    _prune(tree)
+    _compile(board, tree)
+    return Root(tree, kernel, initrd, lists)
+
+
+def _boot_files(tree: Path, work: Path) -> tuple[Path, Path]:
+    kernel = shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), work / "Image")
+    initrd = shutil.copyfile(next((tree / "boot").glob("initrd.img-*")), work / "initrd.debian")
+    return kernel, initrd
+
+
+def _loader_files(board: Board, tree: Path, folder: Path) -> None:
+    """What goes onto the loader's partition: out of packages, and from beside the board's own file."""
+    for name, pattern in board.boot_files.items():
+        shutil.copyfile(max(tree.glob(pattern)), folder / name)
+    for file in board.own_boot_files:
+        shutil.copyfile(file, folder / file.name)
+
+
+def _install(tree: Path, package: Path) -> None:
+    """By dpkg inside the root, so that the root's own list of packages names it."""
+    shutil.copyfile(package, tree / "package.deb")
+    try:
+        run("chroot", tree, "dpkg", "--install", "/package.deb", DEBIAN_FRONTEND="noninteractive")
+    finally:
+        (tree / "package.deb").unlink()
+
+
+def _overlay(board: Board, tree: Path, keyring: Path, version: int) -> None:
+    words = {**board.words(), "VERSION": version}
+    folders = [OVERLAY, HERE / "boards" / board.board]
+    for folder in folders:
+        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if "__pycache__" in source.parts:
+                continue
+            target = tree / source.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(fill(source.read_text(), words))
+            target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+    shutil.copyfile(keyring, tree / "etc/rauc/keyring.pem")
+    (tree / "usr/lib/edgeagent-image/version").write_text(f"{version}\n")
+    (tree / "etc/hostname").write_text("edgeagent-unit\n")
+    (tree / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 edgeagent-unit\n")
+    (tree / "etc/machine-id").write_text("")
+    (tree / "etc/resolv.conf").write_text("")
+
+
+def _services(tree: Path) -> None:
+    system = tree / "etc/systemd/system"
+    for unit, target in ENABLED.items():
+        if not any(
+            (tree / place / unit).exists() for place in ("usr/lib/systemd/system", "lib/systemd/system")
+        ):
+            continue
+        wants = system / f"{target}.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        link = wants / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/lib/systemd/system/{unit}")
+    for unit in MASKED:
+        (system / unit).unlink(missing_ok=True)
+        (system / unit).symlink_to("/dev/null")
+
+
+def _prune(tree: Path) -> None:
+    for pattern in GONE:
+        for path in tree.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for modules in (tree / "lib/modules").iterdir():
+        for name in lines(HERE / "kernel-modules-removed.txt"):
+            shutil.rmtree(modules / "kernel" / name, ignore_errors=True)
+        run("depmod", "-b", tree, modules.name)
+    for name in EMPTY:
+        (tree / name).mkdir(parents=True, exist_ok=True)
+
+
+def _compile(board: Board, tree: Path) -> None:
+    """Byte code, since a read-only root cannot keep any; named by hash, so that times play no part."""
+    for cache in sorted((tree / "opt").rglob("__pycache__")):
+        shutil.rmtree(cache)
+    python = f"python{board.python}"
+    options = ["-q", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", "/"]
+    run(python, "-m", "compileall", *options, tree / "opt", tree / "usr/lib/edgeagent-image")

@@ -1,0 +1,189 @@
+"""Write a unit's card: write_card.py /dev/sdX --enrolment enrolment.toml --ssh-key key.pub
+
+Refuses every disk that is not an unused card, asks once, writes, reads everything back. The partition table
+is written last: a card whose writing was interrupted has none, starts no unit, and is said to be
+unfinished.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from card_disk import CardError, Disk, System, choose
+from card_image import HEAD, CardImage, for_unit
+
+from edgeagent.documents.enrol_invitation import read_invitation
+from edgeagent.errors import EdgeAgentError
+
+Progress = Callable[[int], None]
+FILES = {
+    name: f"unit/{name}" for name in ("edgeagent.toml", "trust.json", "broker.env", "nftables.conf", "name")
+} | {name: f"unit/network/{name}" for name in ("80-wired.network", "clocks")}
+"""What a unit takes from its card at its first boot (first_boot.py has the same list), by its name here."""
+UNFINISHED = "THE CARD IS UNFINISHED: it starts no unit. Write it again from the beginning."
+
+
+def write(card: CardImage, disk: Disk, progress: Progress) -> None:
+    """Write everything and read it back; the partition table last. `progress` is told bytes.
+
+    Raises:
+        CardError: the disk failed, or does not hold what was written.
+    """
+    with _opened(disk, os.O_RDWR | os.O_EXCL) as device:
+        _put(device, 0, bytes(HEAD))
+        os.fsync(device)
+        for at, content in card.chunks():
+            _put(device, at, content)
+            progress(len(content))
+        os.fsync(device)
+        _forget(device)
+        for at, content in card.chunks():
+            _compare(device, at, content, disk)
+            progress(len(content))
+        _put(device, 0, card.head())
+        os.fsync(device)
+        _forget(device)
+        _compare(device, 0, card.head(), disk)
+
+
+@contextmanager
+def _opened(disk: Disk, flags: int) -> Iterator[int]:
+    """With O_EXCL the kernel itself refuses a disk that became used since it was examined."""
+    try:
+        device = os.open(disk.device, flags)
+    except OSError as refused:
+        raise CardError(f"cannot be opened: {refused.strerror}", where=str(disk.device),
+                        next_step="unmount it; writing to a disk needs root") from refused  # fmt: skip
+    try:
+        yield device
+    except OSError as failed:
+        raise CardError(f"failed: {failed.strerror}. {UNFINISHED}", where=str(disk.device),
+                        next_step="take another card if it happens again") from failed  # fmt: skip
+    finally:
+        os.close(device)
+
+
+def _put(device: int, at: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        done = os.pwrite(device, left, at)
+        left, at = left[done:], at + done
+
+
+def _forget(device: int) -> None:
+    """Drop what the system remembers of the disk, or reading back would read memory."""
+    os.posix_fadvise(device, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _compare(device: int, at: int, content: bytes, disk: Disk) -> None:
+    if os.pread(device, len(content), at) != content:
+        raise CardError(
+            f"holds something else than was written, at byte {at} or behind. {UNFINISHED}",
+            where=str(disk.device),
+            next_step="the card is worn out or a counterfeit: take another",
+        )
+
+
+def unit_files(enrolment: Path | None, ssh_key: Path | None, extra: tuple[Path, ...]) -> dict[str, Path]:
+    """What goes beside the loader, from the name there to the file here; the invitation is checked.
+
+    Raises:
+        ConfigError: the invitation is not one.
+        CardError: a private key was named, or a file that no unit takes.
+    """
+    for path in extra:
+        if path.name not in FILES and path.suffix != ".key":
+            advice = f"a unit takes {', '.join(sorted(FILES))}"
+            raise CardError("would be left on the card", where=str(path), next_step=advice)
+    files = {FILES.get(path.name, path.name): path for path in extra}
+    if enrolment is not None:
+        read_invitation(enrolment)
+        files["enrolment.toml"] = enrolment
+    if ssh_key is not None:
+        files["unit/authorized_keys"] = ssh_key
+    for path in files.values():
+        if b"PRIVATE KEY" in path.read_bytes() or path.suffix == ".key":
+            raise CardError("is a private key", where=str(path), next_step="a unit makes its own keys")
+    return files
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
+
+
+@click.command(help=__doc__)
+@click.argument("device", type=click.Path(path_type=Path))
+@click.option("--image", type=_FILE, default=Path("build/image/raspberry-pi-5/edgeagent-raspberry-pi-5.img"))
+@click.option("--enrolment", type=_FILE, help="What `edgeagent enrolment invite UNIT` made for this unit.")
+@click.option("--ssh-key", type=_FILE, help="Public keys of technicians, as in authorized_keys.")
+@click.option(
+    "--file", "extra", type=_FILE, multiple=True, help="nftables.conf, broker.env, edgeagent.toml …"
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Examine the disk and say what would be written; write nothing."
+)
+@click.option("--yes", help="The device's name once more, instead of the question: for scripts.")
+def command(
+    device: Path,
+    image: Path,
+    enrolment: Path | None,
+    ssh_key: Path | None,
+    extra: tuple[Path, ...],
+    dry_run: bool,
+    yes: str | None,
+) -> None:
+    """Examine, ask, write, read back."""
+    with tempfile.TemporaryDirectory() as work:
+        card = for_unit(image, unit_files(enrolment, ssh_key, extra), Path(work))
+        deploy(card, device, System(), dry_run=dry_run, yes=yes)
+
+
+def deploy(card: CardImage, device: Path, system: System, *, dry_run: bool, yes: str | None) -> None:
+    """The whole of it, on a system that a test may bring.
+
+    Raises:
+        CardError: refused, not confirmed, or unfinished.
+    """
+    disk = choose(device, card.size, system)
+    click.echo(f"{disk}\nEverything on it will be lost. Image: {card.image.name}, {card.size / 1e9:.2f} GB")
+    if dry_run:
+        click.echo("dry run: nothing was written")
+        return
+    typed = (
+        yes
+        if yes is not None
+        else click.prompt(f"Type {disk.device.name} to go on", default="", show_default=False)
+    )
+    if typed != disk.device.name:
+        raise CardError("was not confirmed; nothing was written", where=str(disk.device))
+    with click.progressbar(length=2 * (card.size - HEAD), label="write, read back", file=sys.stderr) as bar:
+        try:
+            write(card, disk, bar.update)
+        except KeyboardInterrupt:
+            raise CardError(f"interrupted. {UNFINISHED}", where=str(disk.device)) from None
+    click.echo(f"{disk.device}: written and read back; it may be taken out")
+
+
+def main() -> int:
+    """Run the command; a refusal is one line and ends with 2."""
+    try:
+        command(standalone_mode=False)
+    except EdgeAgentError as refused:
+        click.echo(f"{type(refused).__name__}: {refused}", err=True)
+        return 2
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was written", err=True)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

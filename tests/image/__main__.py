@@ -1,0 +1,91 @@
+"""`make test-image`: every step on one emulated board, a table at the end, the serial log kept.
+
+A failed step ends the run: what comes after rests on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from card_disk import Disk
+from card_image import for_unit
+from write_card import unit_files, write
+
+from tests.image.guest import Guest, GuestError
+from tests.image.steps import STEPS, Trial
+from tests.image.unit_papers import FILTER
+from tests.image.variants import ROOT, Built, updates
+
+FIRST_UPDATE = 6
+"""Steps before it need no update."""
+
+
+def main() -> int:
+    """Run the steps; 0 if all passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--built", type=Path, default=ROOT / "build" / "image" / "virt")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "image-test")
+    parser.add_argument("--only", type=int, default=len(STEPS), help="the first so many steps")
+    asked = parser.parse_args()
+    shutil.rmtree(asked.out, ignore_errors=True)
+    asked.out.mkdir(parents=True)
+    built = Built(asked.built)
+    bundles = updates(built) if asked.only > FIRST_UPDATE else {}
+    trial = Trial(_guest(built, asked.out), built.version, bundles, asked.out)
+    rows = []
+    try:
+        for name, step in STEPS[: asked.only]:
+            rows.append(_try(name, step, trial))
+            if rows[-1][2] != "pass":
+                break
+    finally:
+        trial.guest.power_off()
+        _table(rows, asked.out)
+    return 0 if len(rows) == asked.only and all(row[2] == "pass" for row in rows) else 1
+
+
+def _try(name: str, step: Callable[[Trial], str], trial: Trial) -> tuple[str, float, str, str]:
+    print(f"{name} …", flush=True)
+    begin = time.monotonic()
+    try:
+        seen, verdict = step(trial), "pass"
+    except GuestError as failed:
+        print(failed, file=sys.stderr)
+        seen, verdict = str(failed).splitlines()[0], "FAIL"
+    took = time.monotonic() - begin
+    print(f"{name}: {verdict}, {took:.0f} s: {seen}", flush=True)
+    return name, took, verdict, seen
+
+
+def _guest(built: Built, out: Path) -> Guest:
+    """A card, written by the tool that writes cards, with a technician's key on it."""
+    key, rules, disk = out / "technician", out / "nftables.conf", out / "card"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    rules.write_text(FILTER)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        card = for_unit(built.card, unit_files(None, key.with_suffix(".pub"), (rules,)), Path(work))
+        disk.touch()
+        os.truncate(disk, card.size + (64 << 20))
+        write(card, Disk(disk, card.size, "a file"), lambda _: None)
+    print(f"card written and read back: {time.monotonic() - begin:.0f} s", flush=True)
+    return Guest(disk, out, key)
+
+
+def _table(rows: list[tuple[str, float, str, str]], out: Path) -> None:
+    lines = [f"{'step':44} {'s':>5}  verdict  seen"]
+    lines += [f"{name:44} {took:5.0f}  {verdict:7}  {seen}" for name, took, verdict, seen in rows]
+    (out / "table.txt").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

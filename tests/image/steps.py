@@ -1,0 +1,227 @@
+"""The steps of `make test-image`. Each returns what it saw, in one line, or raises GuestError."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from card_image import partition
+
+from tests.image.guest import Guest, GuestError
+from tests.image.unit_papers import unit_papers
+
+BOOT_S = 900.0
+"""Generous: an emulated board on a shared machine."""
+SLOTS = "/usr/lib/edgeagent-image/slots.py show"
+SHOW = "systemctl show edgeagent.service --property="
+KEPT = "is kept"
+
+
+@dataclass
+class Trial:
+    """The board, the version that its card holds, and the updates by name."""
+
+    guest: Guest
+    version: int
+    bundles: dict[str, Path]
+    folder: Path
+    boots: list[float] = field(default_factory=list)
+
+
+def first_boot(trial: Trial) -> str:
+    """Blank unit: loader, slot A, take over of the card's files, the self-test alone decides that A is
+    kept."""
+    begin = time.monotonic()
+    trial.guest.start()
+    trial.guest.expect(r"slots: trying A, 2 left", BOOT_S)
+    loader = time.monotonic() - begin
+    trial.guest.expect(r"Starting kernel", BOOT_S)
+    trial.guest.reachable(BOOT_S)
+    said = trial.guest.until("journalctl -o cat -u edgeagent-commit", KEPT, BOOT_S)
+    tested = re.search(r"self-test: (.*)", said)
+    if tested is None:
+        raise GuestError(f"the commit rested on no self-test: {said}")
+    _slots(trial, "running A", "BOOT_A_LEFT=3")
+    return f"U-Boot after {loader:.0f} s; {tested[1]}; slot A is kept"
+
+
+def taken_over(trial: Trial) -> str:
+    """What was on the loader's partition is on the unit, and no longer on the card."""
+    place = "/run/edgeagent-boot"
+    left = trial.guest.run(f"mount -o ro PARTLABEL=boot {place} && find {place} -type f; umount {place}")
+    if "authorized_keys" in left or "boot.scr" not in left:
+        raise GuestError(f"the loader's partition holds {left}")
+    return (
+        "technician's key and filter moved to the data partition; the loader's partition holds boot.scr only"
+    )
+
+
+def ready(trial: Trial) -> str:
+    """Keys, trust store and configuration arrive; the service reaches READY with a real inference."""
+    papers = unit_papers(trial.folder / "papers")
+    unpack = "tar -C /etc/edgeagent --no-same-owner -xf - && chown -R edgeagent: /etc/edgeagent && sync"
+    trial.guest.run(unpack, content=papers)
+    begin = time.monotonic()
+    trial.guest.run("systemctl start edgeagent.service", seconds=BOOT_S)
+    took = time.monotonic() - begin
+    return f"READY {took:.0f} s after its start; {_stands(trial)}"
+
+
+def appliance(trial: Trial) -> str:
+    """Read-only, verified root; no swap, no core, no shell on the console, a fed hardware watchdog."""
+    guest = trial.guest
+    wanted = {
+        "touch /usr/x 2>&1": "Read-only file system",
+        "veritysetup status root": "verified",
+        "wc -l </proc/swaps": "1",
+        "cat /proc/sys/kernel/core_pattern": "|/bin/false",
+        "systemctl show --property=RuntimeWatchdogUSec": "RuntimeWatchdogUSec=15min",
+        "journalctl -b -o cat --grep 'hardware watchdog'": "watchdog",
+        "systemctl is-enabled getty@tty1.service serial-getty@ttyAMA0.service": "masked",
+        "ls /etc/ssh": "sshd_config",
+        "systemd-analyze security --no-pager edgeagent.service | tail -n 1": "SAFE",
+    }
+    seen = []
+    for command, word in wanted.items():
+        said = guest.run(command, check=False)
+        (trial.folder / "appliance.txt").open("a").write(f"# {command}\n{said}\n\n")
+        if word not in said:
+            raise GuestError(f"{command!r} says {said!r}, not {word!r}")
+        seen.append(word)
+    return "; ".join(word for word in seen if word not in {"1", "sshd_config"})
+
+
+def cold_boot(trial: Trial) -> str:
+    """Plug pulled, plug in: READY again, by itself, with what it was given."""
+    trial.guest.power_off()
+    began = time.monotonic()
+    trial.guest.start()
+    trial.guest.expect(r"slots: trying A", BOOT_S)
+    trial.guest.reachable(BOOT_S)
+    return f"{_ready_again(trial)}; {time.monotonic() - began:.0f} s after the plug"
+
+
+def slot_a_zeroed(trial: Trial) -> str:
+    """The card lost slot A: the loader says so and starts B."""
+    guest = trial.guest
+    guest.power_off()
+    for offset_mib, size_mib in _slot_a(guest.card):
+        subprocess.run(
+            ["qemu-io", "-f", "qcow2", "-c", f"write -z {offset_mib}M {size_mib}M", str(guest.layer)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    guest.start()
+    guest.expect(r"slots: A cannot be started", BOOT_S)
+    guest.expect(r"slots: trying B", BOOT_S)
+    guest.reachable(BOOT_S)
+    _slots(trial, "running B")
+    return f"'A cannot be started', B runs; {_ready_again(trial)}"
+
+
+def refused(name: str, word: str) -> Callable[[Trial], str]:
+    """A step: this bundle is refused, and nothing is written."""
+
+    def step(trial: Trial) -> str:
+        guest = trial.guest
+        before = guest.run(SLOTS)
+        _copy(trial, name)
+        said = guest.run(
+            f"rauc install /data/{name}.raucb 2>&1; echo code $?; rm /data/{name}.raucb", seconds=600
+        )
+        if "code 0" in said or word not in said:
+            raise GuestError(f"the bundle was not refused for {word!r}: {said[-500:]}")
+        if guest.run(SLOTS) != before:
+            raise GuestError("a refused bundle changed the slots' state")
+        line = next(line for line in said.splitlines() if word in line)
+        return line.strip()[-120:]
+
+    return step
+
+
+def good_update(trial: Trial) -> str:
+    """Installed into A while B runs, started, found healthy, kept."""
+    took = _install(trial, "good")
+    trial.guest.reboot()
+    trial.guest.expect(r"slots: trying A, 2 left", BOOT_S)
+    trial.guest.reachable(BOOT_S)
+    seen = _ready_again(trial)
+    trial.guest.until(SLOTS, "BOOT_A_GOOD=1", BOOT_S)
+    running = trial.guest.run("cat /usr/lib/edgeagent-image/version")
+    if running != str(trial.version + 1):
+        raise GuestError(f"version {running} runs")
+    return f"installed in {took:.0f} s; {seen}; version {running} in slot A is kept"
+
+
+def bad_update(trial: Trial) -> str:
+    """An agent that cannot start: tried once, left, and the unit is back in A without anybody."""
+    took = _install(trial, "bad")
+    trial.guest.reboot()
+    trial.guest.expect(r"slots: trying B, 2 left", BOOT_S)
+    begin = time.monotonic()
+    trial.guest.expect(r"slots: trying A", 2 * BOOT_S)
+    back = time.monotonic() - begin
+    trial.guest.reachable(BOOT_S)
+    seen = _ready_again(trial)
+    _slots(trial, "running A", "BOOT_B_GOOD=0", "BOOT_B_LEFT=0")
+    return f"installed in {took:.0f} s; B was left {back:.0f} s after it was tried; A runs, {seen}"
+
+
+def _install(trial: Trial, name: str) -> float:
+    _copy(trial, name)
+    begin = time.monotonic()
+    said = trial.guest.run(f"rauc install /data/{name}.raucb 2>&1", seconds=BOOT_S)
+    (trial.folder / f"install-{name}.txt").write_text(said + "\n")
+    trial.guest.run(f"rm /data/{name}.raucb; sync")
+    return time.monotonic() - begin
+
+
+def _copy(trial: Trial, name: str) -> None:
+    content = trial.bundles[name].read_bytes()
+    trial.guest.run(f"cat >/data/{name}.raucb", content=content, seconds=BOOT_S)
+
+
+def _stands(trial: Trial) -> str:
+    """The service is active, did not restart, and says what it does."""
+    said = trial.guest.until(f"{SHOW}ActiveState,NRestarts,StatusText", "ActiveState=active", BOOT_S)
+    if "NRestarts=0" not in said:
+        raise GuestError(f"the service restarted: {said}")
+    status = re.search(r"StatusText=(.*)", said)
+    return f"'{status[1] if status else ''}'"
+
+
+def _ready_again(trial: Trial) -> str:
+    status = _stands(trial)
+    micros = re.search(r"=(\d+)", trial.guest.run(f"{SHOW}ActiveEnterTimestampMonotonic"))
+    seconds = int(micros[1]) / 1e6 if micros else float("nan")
+    trial.boots.append(seconds)
+    return f"READY {seconds:.0f} s after the kernel began, {status}"
+
+
+def _slots(trial: Trial, *wanted: str) -> None:
+    for word in wanted:
+        trial.guest.until(SLOTS, word, BOOT_S)
+
+
+def _slot_a(card: Path) -> list[tuple[int, int]]:
+    part = partition(card, "root-a")
+    return [(part.start >> 20, part.size >> 20)]
+
+
+STEPS: list[tuple[str, Callable[[Trial], str]]] = [
+    ("first boot through U-Boot, self-test", first_boot),
+    ("files of the card taken over, blanked there", taken_over),
+    ("agent READY", ready),
+    ("read-only, verified, no swap, no core", appliance),
+    ("plug pulled: READY again", cold_boot),
+    ("slot A zeroed: B starts", slot_a_zeroed),
+    ("update by a stranger refused", refused("stranger", "signature verification failed")),
+    ("older update refused", refused("older", "is older than")),
+    ("update for another board refused", refused("other-board", "ompatible")),
+    ("good update: new slot, kept", good_update),
+    ("bad update: back by itself", bad_update),
+]
