@@ -16,7 +16,7 @@ demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room,
 	@$(BIN)/edgeagent demo --out demo-output
 
 test: $(VENV)/ready-dev tools contract-tools container-tools try-second-model ## run all tests (installs Mosquitto by apt when root)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)
 	@$(BIN)/python -m tests.prove_deletion

@@ -17,6 +17,29 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
+LONG = (
+    "test_container",
+    "test_demo",
+    "test_faults",
+    "test_r17_end_to_end",
+    "test_agent",
+    "test_r16_camera_closes",
+    "test_r01_04_live_search",
+    "test_r01_ledger_end_to_end",
+    "test_r25_26_audit",
+    "test_soak",
+    "test_brokers",
+    "test_list_page",
+    "test_fleet",
+)
+"""Files that take longest, in that order; begun last, one would keep a single core busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others in their order. `make test` gives each worker a file at a time."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def desk() -> Desk:

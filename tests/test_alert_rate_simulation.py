@@ -35,7 +35,7 @@ def test_a_force_that_returns_no_verdict_is_stopped() -> None:
 
 
 def test_the_command_prints_every_row_and_draws(tmp_path: Path) -> None:
-    done = CliRunner().invoke(simulation.main, ["--deployments", "20", "--out", str(tmp_path)])
+    done = CliRunner().invoke(simulation.main, ["--deployments", "100", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     rows = [line for line in done.stdout.splitlines() if " 1 in " in line]
     assert len(rows) == len(simulation.settings())

@@ -297,6 +297,7 @@ def test_how_far_the_enrolment_came(stage: Stage, state: State, next_step: str, 
     there = Enrolment(
         stage=stage, number=2, token_id="ab" * 32, broker="broker.example:8883", kept=Kept.FILE, request=None
     )
+    (tmp_path / FOLDER).mkdir()
     write_state(tmp_path / FOLDER, there)
     finding = attempt("enrolment", lambda: papers.enrolment(tmp_path / "edgeagent.toml"))
     assert (finding.state, finding.next_step) == (state, next_step)

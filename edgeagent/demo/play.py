@@ -157,7 +157,7 @@ def _follow(
             continue
         if event["event"] == "state":
             _take_state(event, seen, tell)
-        elif event["first"]:
+        elif event["event"] == "alert" and event["first"]:
             seen.alerts.append(event)
             tell(_alert_line(event, seen.last))
 

@@ -71,6 +71,7 @@ def known(name: str, trial: Trial) -> bool:
     patterns = (
         rf"{data}/outbox\.sqlite(-wal|-shm)?",
         rf"{data}/\.?(seen|audit-newest)\.json[.\w]*",
+        rf"{data}/\.?health\.prom[.\w]*",
         rf"{data}/(audit|alert-rate)(/[.\w-]+)*",
         r"/memfd:edgeagent-frame \(deleted\)",
         r"/dev/null|\d+",  # a pipe's number

@@ -70,6 +70,7 @@ def test_when_the_camera_is_closed_nothing_is_left_in_the_data_folder_but_sealed
             "seen",
             "audit-000001",
             "audit-newest",
+            "health",  # temperature and the like (health.prom)
             DEPLOYMENT,  # the record of its alert rate (R17)
         }
         for path in files:
