@@ -17,7 +17,7 @@ from edgeagent.audit.events import CameraMoved, LogRemoved, Stopped
 from edgeagent.audit.log import Journal, Limits
 from edgeagent.audit.segments import lines_of
 from edgeagent.audit.verify import Published, Verdict, published_line, verify_log
-from edgeagent.cli.audit import audit
+from edgeagent.cli.main import edgeagent
 from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState
 from edgeagent.documents.table import STATE, sign
@@ -199,7 +199,7 @@ def store(tmp_path: Path) -> list[str]:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(audit, [str(argument) for argument in arguments])
+    return CliRunner().invoke(edgeagent, ["audit", *map(str, arguments)])
 
 
 def test_verify_says_good_and_exits_0(files: list[Path], store: list[str]) -> None:

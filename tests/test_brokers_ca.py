@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from edgeagent.cli.ca import ca
+from edgeagent.cli.main import edgeagent
 from edgeagent.errors import KeyFileError
 from edgeagent.system.certificates import (
     certificate_warning,
@@ -212,7 +212,7 @@ class Commands:
     def __call__(self, *arguments: str) -> dict[str, Any]:
         common = ("--folder", str(self.folder), "--json")
         secret = () if arguments[0] == "list" else ("--passphrase-file", str(self.secret))
-        done = CliRunner().invoke(ca, [*arguments, *common, *secret])
+        done = CliRunner().invoke(edgeagent, ["keys", "ca", *arguments, *common, *secret])
         if done.exception is not None:
             raise done.exception
         said: dict[str, Any] = json.loads(done.stdout)

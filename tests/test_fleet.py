@@ -20,6 +20,7 @@ import edgeagent.fleet
 from edgeagent.alerts.topics import Topics
 from edgeagent.cli.fleet import fleet as fleet_command
 from edgeagent.cli.fleet import simulate
+from edgeagent.cli.main import edgeagent as root
 from edgeagent.controlroom.receiver import Receiver
 from edgeagent.documents.jws import strict_json, unbase64url
 from edgeagent.documents.keys import Identity, Role, new_identity
@@ -362,7 +363,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         '[broker]\nhost = "localhost"\nports = [1883]\nca = "a"\ncertificates = "b"\n'
     )
     options = ["simulate", "--units", "1", "--broker-config", str(tmp_path / "fleet.toml")]
-    result = CliRunner().invoke(fleet_command, [*options, "--folder", str(tmp_path)])
+    result = CliRunner().invoke(root, ["fleet", *options, "--folder", str(tmp_path)])
     assert isinstance(result.exception, ConfigError)
     assert "is not empty" in str(result.exception)
 

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.audit.chain import encode
-from edgeagent.cli.main import main
-from edgeagent.cli.record import record
+from edgeagent.cli.main import edgeagent, main
 from edgeagent.controlroom.record.log import read_log
 from edgeagent.documents.keys import Role, save_identity
 from edgeagent.errors import EdgeAgentError
@@ -45,7 +44,7 @@ class Room:
 
     def run(self, *arguments: str | Path) -> Result:
         trust = ("--trust", self.path / "trust.json", "--root", OFFICE.root)
-        return CliRunner().invoke(record, [str(each) for each in (*arguments, *trust)])
+        return CliRunner().invoke(edgeagent, ["record", *map(str, (*arguments, *trust))])
 
 
 @pytest.fixture
@@ -80,8 +79,19 @@ def test_a_verified_log_in_each_form(room: Room, story: Story) -> None:
 
 def test_a_return_gives_the_miss_rate(room: Room, story: Story) -> None:
     log = room.log(story)
-    signing = ["return", "--key", "desk.key", "--deployment", DEPLOYMENT, "--subjects", "6", "--passes", "6"]
-    done = CliRunner().invoke(record, [*signing, "--officer-hours", "23.5", "--out", "return.json"])
+    signing = [
+        "record",
+        "return",
+        "--key",
+        "desk.key",
+        "--deployment",
+        DEPLOYMENT,
+        "--subjects",
+        "6",
+        "--passes",
+        "6",
+    ]
+    done = CliRunner().invoke(edgeagent, [*signing, "--officer-hours", "23.5", "--out", "return.json"])
     assert done.exit_code == 0, done.output
     made = json.loads(room.run(log, "--format", "json", "--return", "return.json").stdout)["deployments"][0]
     assert made["blue_list"]["tpir"]["events"] == 5
@@ -93,8 +103,19 @@ def test_a_return_gives_the_miss_rate(room: Room, story: Story) -> None:
 
 
 def test_fewer_passes_than_subjects_are_refused(room: Room) -> None:
-    signing = ["return", "--key", "desk.key", "--deployment", DEPLOYMENT, "--subjects", "6", "--passes", "5"]
-    done = CliRunner().invoke(record, [*signing, "--out", "return.json"])
+    signing = [
+        "record",
+        "return",
+        "--key",
+        "desk.key",
+        "--deployment",
+        DEPLOYMENT,
+        "--subjects",
+        "6",
+        "--passes",
+        "5",
+    ]
+    done = CliRunner().invoke(edgeagent, [*signing, "--out", "return.json"])
     assert isinstance(done.exception, EdgeAgentError)
     assert not (room.path / "return.json").exists()
 

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.audit.chain import decode
-from edgeagent.cli.retention import LOG, retention
+from edgeagent.cli.main import edgeagent
+from edgeagent.cli.retention import LOG
 from edgeagent.controlroom.receiver import Receiver
 from edgeagent.controlroom.retention import new_alert_key, survey
 from edgeagent.controlroom.retention_erasure import Eraser, ErasureLog
@@ -67,7 +68,7 @@ class Room:
 
     def run(self, command: str, *options: str) -> Result:
         config = ("--config", str(self.path / "desk.toml"))
-        return CliRunner().invoke(retention, [command, str(self.path), *config, *options])
+        return CliRunner().invoke(edgeagent, ["retention", command, str(self.path), *config, *options])
 
     def erased(self) -> list[tuple[str, str]]:
         """The log's lines."""
@@ -147,11 +148,11 @@ def test_a_key_that_serves_two_deployments_waits_for_both_and_is_shown_overdue(r
 def test_early_only_by_name_and_with_a_yes(room: Room) -> None:
     folder = room.deployment("new-one", 1 * HOUR)
     config = ["expire", str(room.path), "--config", str(room.path / "desk.toml"), "--deployment", "new-one"]
-    no = CliRunner().invoke(retention, config, input="n\n")
+    no = CliRunner().invoke(edgeagent, ["retention", *config], input="n\n")
     assert no.exit_code != 0
     assert "early, for good?" in no.output
     assert (folder / "desk.key").exists()
-    yes = CliRunner().invoke(retention, config, input="y\n")
+    yes = CliRunner().invoke(edgeagent, ["retention", *config], input="y\n")
     assert yes.exit_code == 0, yes.output
     assert not (folder / "desk.key").exists()
     unknown = expire(room, "--deployment", "another", "--yes")
@@ -385,7 +386,8 @@ def test_a_deployments_key_is_the_desks_but_for_its_sealing_half(room: Room) -> 
     save_identity(OFFICE[Role.CONTROL_ROOM], room.path / "main.key")
     out = room.path / "high-street.key"
     made = CliRunner().invoke(
-        retention, ["key", "high-street", "--from", str(room.path / "main.key"), "--out", str(out)]
+        edgeagent,
+        ["retention", "key", "high-street", "--from", str(room.path / "main.key"), "--out", str(out)],
     )
     assert made.exit_code == 0, made.output
     first, second = load_identity(room.path / "main.key"), load_identity(out)
@@ -393,7 +395,8 @@ def test_a_deployments_key_is_the_desks_but_for_its_sealing_half(room: Room) -> 
     assert first.seal_key != second.seal_key
     assert out.stat().st_mode & 0o777 == 0o600
     again = CliRunner().invoke(
-        retention, ["key", "high-street", "--from", str(room.path / "main.key"), "--out", str(out)]
+        edgeagent,
+        ["retention", "key", "high-street", "--from", str(room.path / "main.key"), "--out", str(out)],
     )
     assert isinstance(again.exception, EdgeAgentError)
 
