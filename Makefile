@@ -15,7 +15,7 @@ help: ## list the targets
 demo: $(VENV)/ready-demo ## see the main job work: camera frame to control room, then the camera closes
 	@$(BIN)/edgeagent demo --out demo-output
 
-test: $(VENV)/ready-dev tools contract-tools container-tools try-second-model ## run all tests (installs Mosquitto by apt when root)
+test: $(VENV)/ready-dev tools contract-tools container-tools try-second-model ## run all tests (when root, installs Mosquitto and what containers need by apt)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 prove-deletion: $(VENV)/ready-dev tools ## search a running unit's memory, files and messages for a passer-by (root)

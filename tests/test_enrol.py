@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.agent.build import load_trust
-from edgeagent.agent.enrol import Pending
+from edgeagent.agent.enrol import Pending, refuse_another_root, waiting
 from edgeagent.agent.enrol_config import UNIT_KEY
 from edgeagent.agent.enrol_finish import finish, read_files
 from edgeagent.agent.enrol_state import (
@@ -692,6 +692,19 @@ def test_the_genuine_answer_is_taken_and_taking_it_again_changes_nothing(scene: 
     answered = Answered(scene)
     assert finish(answered.place, answered.files, answered.now)
     assert finish(answered.place, answered.files, answered.now) == []
+
+
+def test_an_enrolled_unit_believes_no_other_root(scene: Scene) -> None:
+    answered = Answered(scene)
+    root = waiting(answered.place, read_state(answered.place.staging) or pytest.fail("no state")).asked.root
+    refuse_another_root(answered.place.config, "A" * 43)  # not enrolled yet: nothing is pinned
+    assert finish(answered.place, answered.files, answered.now)
+    refuse_another_root(answered.place.config, root)
+    with pytest.raises(ConfigError, match="not the root with which this unit was enrolled"):
+        refuse_another_root(answered.place.config, "A" * 43)
+    answered.place.request.unlink()
+    with pytest.raises(EdgeAgentError):
+        refuse_another_root(answered.place.config, root)
 
 
 def test_a_unit_that_asked_for_nothing_takes_nothing(scene: Scene) -> None:

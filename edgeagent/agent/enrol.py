@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -84,6 +85,27 @@ def _begin(place: Place, invitation: Invitation, kept: Kept, again: bool, tpm_de
             next_step="edgeagent enrol begin --again makes new keys and a new request for this one",
         )
     return waiting(place, state)
+
+
+def refuse_another_root(config_file: Path, root: str) -> None:
+    """An enrolled unit believes the root whose thumbprint its code covered, and no other.
+
+    The configuration is signed by nobody: with a root of its own it would bring a trust store, and so limits,
+    of its own.
+
+    Raises:
+        ConfigError: another root.
+        DocumentError: the request that names it is missing or damaged.
+    """
+    place = Place(config_file.parent, config_file.parent, config_file.parent, None)
+    state = read_state(place.staging)
+    if state is None or state.stage is not Stage.ENROLLED or waiting(place, state).asked.root == root:
+        return
+    raise ConfigError(
+        "is not the root with which this unit was enrolled",
+        where=f"{config_file}, trust.root",
+        next_step="put the enrolled one back; for a new root: edgeagent enrol begin --again",
+    )
 
 
 def waiting(place: Place, state: State) -> Pending:

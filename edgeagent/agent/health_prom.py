@@ -34,8 +34,6 @@ _GAUGES = {
     "load_1m": ("load1", "Processes that wanted a processor, last minute."),
     "cpu_count": ("cpus", "Processors."),
     "frames_per_s": ("frames_per_second", "Looked at; absent while the camera is closed."),
-    "outbox_pending": ("outbox_pending", "Alerts that wait for their receipt."),
-    "oldest_alert_age_s": ("oldest_alert_age_seconds", "Absent while none waits."),
     "connections": ("broker_connections", "In this start of the daemon."),
     "messages_dropped": ("messages_dropped", "Too large, too many, malformed, or retained; in this start."),
     "publications_forbidden": ("publications_forbidden", "By the broker's access list; in this start."),
@@ -74,11 +72,11 @@ def write_textfile(path: Path, health: Health) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")  # a collector reads *.prom only
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READABLE)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(descriptor, READABLE)  # whatever the service's umask
             file.write(textfile(health))
         beside.replace(path)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
 

@@ -372,8 +372,8 @@ class Agent:
 
     def _revoke(self, revocation: Revocation) -> None:
         loaded, revoked = self._deployment_id, revocation.deployment
-        # Said again of a deployment that is over here, it is not about the alerts of one not loaded yet.
-        own = loaded == revoked or (loaded is None and not self._custody.seen.is_closed(revoked))
+        # Of a deployment that never began here, or is over, it is not about the alerts of one not loaded yet.
+        own = loaded == revoked or (loaded is None and self._custody.seen.has_begun(revoked))
         if loaded == revoked:
             self._apply(Revoked(Why("R27", f"revoked: {revocation.reason}")))  # the camera first (R16)
         self._custody.end(revoked, with_alerts=own)

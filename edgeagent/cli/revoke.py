@@ -48,8 +48,9 @@ def revoke(
     """Revoke a deployment at once and for good: cameras close, keys and lists are destroyed (R27).
 
     Signed by the control room's key of the configuration, kept in the desk's data, and repeated until each
-    unit's signed state shows that it was carried out: here until Ctrl-C, and by `edgeagent alerts watch`. No
-    lease is given under it from now on. There is no way to take a revocation back.
+    unit's signed state shows that it was carried out: here until Ctrl-C, and by `edgeagent alerts watch`. A
+    lease desk with the same data gives no lease under it from now on. There is no way to take a revocation
+    back.
     """
     desk = load_desk_config(config)
     trust, clock = configured_trust(desk.trust, desk.file), SystemClock()

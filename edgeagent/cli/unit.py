@@ -11,6 +11,7 @@ import click
 
 from edgeagent import __version__
 from edgeagent.agent.build import run_unit
+from edgeagent.agent.enrol import refuse_another_root
 from edgeagent.agent.enrol_state import refuse_before_enrolment, refuse_without_keys
 from edgeagent.cli.options import config_option, json_option
 from edgeagent.config import load_config
@@ -38,6 +39,7 @@ def run(config: Path, verbose: bool) -> None:
     refuse_before_enrolment(config)
     unit = load_config(config)
     refuse_without_keys(unit)
+    refuse_another_root(config, unit.trust.root)
     run_unit(unit, SystemClock(), stop, exposure, __version__)
 
 

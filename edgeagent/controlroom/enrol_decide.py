@@ -79,6 +79,8 @@ def approve(
     if not is_code_of(typed, asked.transcript):
         _note(register, room, Event.CODE_DIFFERED, asked, invited)
         raise refused("its code is another than the one that was typed", _CODE_STEP)
+    if any(key.kid == asked.kid and key.revoked for key in room.trust.content.keys):
+        raise refused("its key was revoked", "have it make new keys: edgeagent enrol begin --again")
     old = _old_keys(register, room, asked)
     replacing = begun.replacing if begun else _may_replace(asked, old, authority.folder, replaces)
     key = (

@@ -33,11 +33,11 @@ CREATE TABLE IF NOT EXISTS revocations (
     token TEXT NOT NULL, shown_at TEXT, PRIMARY KEY (unit, deployment, bench)
 ) WITHOUT ROWID
 """
-# A later one counts instead of an earlier that was not carried out: that one's key may be revoked by now.
+# A later one counts instead of an earlier, and must be shown anew: the earlier one's key may be revoked now.
 _KEEP = """
 INSERT INTO revocations (unit, deployment, bench, issued_at, token) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET issued_at = excluded.issued_at, token = excluded.token
-WHERE shown_at IS NULL AND excluded.issued_at > issued_at
+ON CONFLICT DO UPDATE SET issued_at = excluded.issued_at, token = excluded.token, shown_at = NULL
+WHERE excluded.issued_at > issued_at
 """
 _Place = tuple[str, bool]
 _Rows = dict[str, tuple[str, bool]]
@@ -71,6 +71,9 @@ class Revocations:
             OutboxError: the file failed.
         """
         said = verify(REVOCATION, token, self.trust, now).body
+        kept = [self._of((unit, bench), now).get(said.deployment, _SHOWN)[0] for unit in said.units]
+        if set(kept) == {token.decode()}:  # our own repetition, heard again
+            return said
         for unit in said.units:
             row = (unit, said.deployment, bench, said.issued_at.isoformat(), token.decode())
             self._run(_KEEP, row)
@@ -99,6 +102,9 @@ class Revocations:
         at_work = None if state.state is Presence.CLOSED else state.deployment
         rows = self._of(place, now).items()
         lacking = [(name, token) for name, (token, shown) in rows if not shown or name == at_work]
+        # That of its own deployment first, then the newest: old ones that it refuses must not hold up others.
+        lacking.reverse()
+        lacking.sort(key=lambda row: row[0] != at_work)
         return [
             (topic, _message(state.unit, deployment, token, now))
             for deployment, token in lacking[:AT_ONCE]

@@ -107,6 +107,10 @@ class HighWater:
         if self._content.ends.get(deployment) != end:
             self._save(self._content.model_copy(update={"ends": {**self._content.ends, deployment: end}}))
 
+    def has_begun(self, deployment: str) -> bool:
+        """Whether it was taken into use here and is not closed."""
+        return deployment in self._content.ends
+
     def ended(self, wall: datetime) -> list[str]:
         """Deployments whose end has passed and that were not closed; `wall` must be vouched for."""
         return [name for name, end in self._content.ends.items() if wall >= end]

@@ -131,6 +131,19 @@ def test_one_person_is_not_alerted_on_again_at_once() -> None:
     assert told == [2]
 
 
+def test_what_was_seen_before_the_camera_closed_does_not_count_afterwards() -> None:
+    """Where somebody was, and whom they looked like, is forgotten with the camera, not a moment later."""
+    rows = templates(8)
+    seeing = recogniser(ScriptedVision(1, rows[2].copy()), rows)
+    told: list[int] = []
+    for number in (0, 1):
+        seeing.process(frame(number), lambda hit, chip, at: told.append(at.sequence))
+    seeing.wipe()
+    for number in (2, 3, 4):
+        seeing.process(frame(number), lambda hit, chip, at: told.append(at.sequence))
+    assert told == [4]
+
+
 @pytest.mark.parametrize("where", ["embed", "on_hit"])
 def test_a_failure_leaves_no_face_behind(where: str) -> None:
     rows = templates(8)

@@ -93,6 +93,12 @@ def unpack_config(places: Places, archive: str, config: str) -> None:
     places.versions.mkdir(parents=True, exist_ok=True)
     if target.exists() and identify(target) == config:
         return
+    if target.exists() and places.current.is_symlink() and places.current.resolve() == target.resolve():
+        raise UnitError(
+            "was changed on the unit since it was deployed",
+            where=str(target),
+            next_step="take the change into the desk's folder, then deploy again",
+        )
     staging = places.versions / ".staging"
     for old in (staging, target):
         shutil.rmtree(old, ignore_errors=True)
