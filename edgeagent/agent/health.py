@@ -1,8 +1,8 @@
 """The unit's health: read, signed, published and written for a collector, every half minute.
 
-What cannot be read, or cannot be meant, is null, and a file that cannot be written is said once in the log. What
-this does not protect against: a sensor whose driver blocks holds the daemon's loop up. The camera closes all the
-same, as the capture process knows the lease's end (R16); a revocation waits until the driver answers.
+What cannot be read, or cannot be meant, is null, and a file that cannot be written is said once in the log.
+What this does not protect against: a sensor whose driver blocks holds the daemon's loop up. The camera closes
+all the same, as the capture process knows the lease's end (R16); a revocation waits until the driver answers.
 """
 
 from __future__ import annotations
