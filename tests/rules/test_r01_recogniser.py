@@ -226,16 +226,3 @@ def test_a_rest_scrubs_the_networks_once_after_frames() -> None:
     seeing.rest()
     seeing.rest()
     assert vision.scrubs == 2  # one for each network
-
-
-def test_the_end_overwrites_the_list() -> None:
-    """R6: the templates in memory are zeros after the deployment."""
-    rows = templates(8)
-    vision = ScriptedVision(1, stranger())
-    seeing = recogniser(vision, rows)
-    seeing.wipe()
-    assert rows.any()
-    seeing.destroy()
-    assert not rows.any()
-    assert vision.scrubs == 4
-    assert rows.shape == (8, DIMENSION)

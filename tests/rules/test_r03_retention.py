@@ -14,11 +14,20 @@ from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Role, load_identity, save_identity
 from edgeagent.documents.seal import crop_info, unseal
 from edgeagent.documents.table import AUTHORITY, sign
-from edgeagent.errors import DocumentError, KeyFileError
-from tests.desk import END, NOW, UNIT, Desk, at
+from edgeagent.errors import DocumentError, KeyFileError, SafeguardError
+from edgeagent.safeguards.authority import authority_allows
+from tests.desk import END, NOW, UNIT, Desk, at, profile
 
 TOPIC = f"lfr/v1/{UNIT}/alert"
 DUE_S = (END + timedelta(hours=24) - NOW.wall).total_seconds()
+
+
+def test_no_authority_lets_alerts_be_kept_for_longer_than_the_profile(desk: Desk) -> None:
+    most = profile().retention_max_h
+    authority_allows(desk.authority(retention_h=most), profile(), unit=UNIT, now=NOW)
+    with pytest.raises(SafeguardError, match="retention_h") as refusal:
+        authority_allows(desk.authority(retention_h=most + 0.1), profile(), unit=UNIT, now=NOW)
+    assert refusal.value.rule == "R3"
 
 
 def test_a_kept_message_opens_for_nobody_after_the_expiry(desk: Desk, tmp_path: Path) -> None:

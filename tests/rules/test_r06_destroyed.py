@@ -47,6 +47,7 @@ from tests.audit_logs import started_recorder
 from tests.bench_unit import Bench, Officers, Watch
 from tests.desk import (
     DEPLOYMENT,
+    DIMENSION,
     END,
     NOW,
     UNIT,
@@ -57,8 +58,10 @@ from tests.desk import (
     one_time,
     raw_document,
     revocation,
+    templates,
 )
 from tests.real_networks import eyes
+from tests.rules.test_r01_recogniser import ScriptedVision, recogniser, stranger
 
 pytest_plugins = ["tests.bench_fixtures"]
 TO_END_S = (END - NOW.wall).total_seconds()
@@ -334,3 +337,16 @@ def test_the_command_makes_one_key_and_gives_its_public_half_again(bench: Bench)
     over = bench.run_command(*options, "three.jws")
     assert over.returncode == 2
     assert "is over on this unit [R6]" in over.stderr
+
+
+def test_the_end_overwrites_the_list() -> None:
+    """The templates in memory are zeros after the deployment."""
+    rows = templates(8)
+    vision = ScriptedVision(1, stranger())
+    seeing = recogniser(vision, rows)
+    seeing.wipe()
+    assert rows.any()
+    seeing.destroy()
+    assert not rows.any()
+    assert vision.scrubs == 4
+    assert rows.shape == (8, DIMENSION)

@@ -13,8 +13,8 @@ from edgeagent.documents.sequence import HighWater
 from edgeagent.documents.table import AUTHORITY
 from edgeagent.errors import DocumentError, EdgeAgentError, SafeguardError
 from edgeagent.safeguards.authority import Grant, authority_allows
-from edgeagent.safeguards.gate import AuthorityAccepted, Gate, LeaseAccepted, State, step
-from edgeagent.safeguards.instant import Instant
+from edgeagent.safeguards.gate import Action, AuthorityAccepted, Gate, LeaseAccepted, State, Tick, step
+from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.safeguards.lease import HeldLease
 from tests.desk import (
     DEPLOYMENT,
@@ -110,6 +110,16 @@ def test_an_early_authority_is_taken_and_opens_nothing_before_its_start(desk: De
     gate, _ = step(Gate.locked(early), AuthorityAccepted(allows(desk, early)), early)
     gate, _ = step(gate, LeaseAccepted(HeldLease(1, 6_000_000_000, 4)), early)
     assert (gate.state, gate.why.rule) == (State.LOCKED, "R12")
+
+
+def test_at_its_end_the_gate_closes_for_good_whatever_the_lease(desk: Desk) -> None:
+    last = Instant(0, END - timedelta(seconds=1), synchronised=True)
+    gate, _ = step(Gate.locked(last), AuthorityAccepted(allows(desk, last)), last)
+    gate, _ = step(gate, LeaseAccepted(HeldLease(1, 5 * SECOND, 4)), last)
+    assert gate.state is State.LIVE
+    gate, actions = step(gate, Tick(), Instant(SECOND, END, synchronised=True))
+    assert (gate.state, gate.why.rule) == (State.CLOSED, "R14")
+    assert {Action.CLOSE_CAMERA, Action.WIPE_BUFFERS, Action.DESTROY_KEYS} <= set(actions)
 
 
 # --- the files together -------------------------------------------------------------------------------------
