@@ -194,6 +194,7 @@ import write_card
 from card_disk import Disk
 from card_image import CardImage, Part
 card = CardImage(Path({image!r}), Part({start}, {size}), Path({boot!r}))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 def told(done):
     print("going", flush=True)
     signal.pause()
