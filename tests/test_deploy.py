@@ -298,3 +298,13 @@ def test_a_release_with_one_altered_byte_is_removed_and_named(places: Any) -> No
     with pytest.raises(unit("on_unit.places").UnitError, match="not what was written"):
         unit("on_unit.stage").verify(home, name)
     assert not home.exists()
+
+
+def test_a_configuration_that_was_changed_on_the_unit_is_not_deleted(places: Any) -> None:
+    stage, there = unit("on_unit.stage"), unit("on_unit.places")
+    config(places, "0123456789ab", **{"edgeagent.toml": "changed by hand"})
+    places.current.unlink(missing_ok=True)
+    places.current.symlink_to("versions/0123456789ab")
+    with pytest.raises(there.UnitError, match="was changed on the unit"):
+        stage.unpack_config(places, "no such archive", "0123456789ab")
+    assert (places.versions / "0123456789ab" / "edgeagent.toml").read_text() == "changed by hand"

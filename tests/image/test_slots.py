@@ -3,6 +3,7 @@ updates."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -123,6 +124,19 @@ def test_files_of_the_card_are_taken_over_and_blanked(tmp_path: Path) -> None:
     assert (unit / "enrolment.toml").stat().st_mode & 0o777 == 0o600
     first_boot.blank(taken)
     assert sorted(path.name for path in card.rglob("*") if path.is_file()) == ["boot.scr", "large"]
+
+
+def test_an_enrolled_unit_takes_nothing_from_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "enrolment" / "state.json"
+    state.parent.mkdir()
+    monkeypatch.setattr(first_boot, "ETC", tmp_path)
+    monkeypatch.setattr(first_boot, "PARTITION", tmp_path / "no such partition")
+    for stage, code in (("requested", 1), ("enrolled", 0)):  # 1: it goes on, to look for the partition
+        state.write_text(json.dumps({"stage": stage}))
+        assert first_boot.main() == code
+    assert "is enrolled" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

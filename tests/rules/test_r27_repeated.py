@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -246,10 +247,19 @@ def test_a_command_that_is_interrupted_says_who_has_not_shown_it(bench: Bench) -
         assert f"not shown yet by {UNIT}" in revoking.said()
 
 
-def test_a_revocation_said_again_takes_no_alert_of_another_deployment(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("before", "discarded"), [("over", 0), ("never here", 0), ("begun", 1)], ids=lambda value: str(value)
+)
+def test_a_revocation_takes_the_alerts_of_its_own_deployment_only(
+    before: str, discarded: int, bench: Bench
+) -> None:
     """A unit that has not loaded its deployment yet still holds alerts for the control room."""
     bench.data.mkdir(parents=True)
-    HighWater(bench.data / "seen.json").close("another-street")
+    seen = HighWater(bench.data / "seen.json")
+    if before == "over":
+        seen.close("another-street")
+    if before == "begun":
+        seen.started("another-street", CLOCK.now().wall + timedelta(hours=1))
     with Outbox(
         bench.data / "outbox.sqlite",
         capacity=10,
@@ -271,4 +281,4 @@ def test_a_revocation_said_again_takes_no_alert_of_another_deployment(bench: Ben
         state()
         room.publish(BENCH.revocation, bench.revocation(deployment="another-street"))
         assert wait_for(lambda: "another-street" in state().revoked, LONG_S)
-        assert (state().alerts.discarded, state().alerts.pending) == (0, 1)
+        assert (state().alerts.discarded, state().alerts.pending) == (discarded, 1 - discarded)
