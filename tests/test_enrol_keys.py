@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.agent.enrol import check_keys, unit_key_file
+from edgeagent.agent.enrol import check_keys
 from edgeagent.agent.enrol_config import CREDENTIALS, TLS_KEY, UNIT_KEY, keeping
 from edgeagent.agent.enrol_finish import DROP_IN, finish, read_files
 from edgeagent.config import load_config
 from edgeagent.documents import keys
-from edgeagent.documents.keys import Role, load_identity
+from edgeagent.documents.keys import Role, key_file_content, load_identity
 from edgeagent.errors import ConfigError, KeyFileError
 from edgeagent.system import enrol_keys
 from edgeagent.system.enrol_keys import CREDS, Keeper, Kept
@@ -184,7 +184,7 @@ def test_a_key_that_the_service_manager_opened_is_taken_as_it_makes_it(
     monkeypatch.setattr(keys, "CREDENTIALS", tmp_path)
     file = tmp_path / "edgeagent.service" / "unit.key"
     file.parent.mkdir()
-    file.write_bytes(unit_key_file(identity(Role.UNIT, "unit-1")))
+    file.write_bytes(key_file_content(identity(Role.UNIT, "unit-1")))
     file.chmod(mode)
     if taken:
         assert load_identity(file).name == "unit-1"

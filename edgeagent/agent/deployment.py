@@ -102,11 +102,49 @@ class Unit:
     model_use: Use = "any"
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A deployment's documents after every check but that of the list's body, which is still closed."""
+
+    authorised: Verified[Authority]
+    sealed: SealedWatchlist
+    grant: Grant
+    numbered: tuple[Numbered, ...]
+    papers: Papers
+
+
 def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     """Verify the authority, then the watchlist and the certificate that it names, then open the list.
 
     Raises:
         DocumentError, SafeguardError: the first check that fails; nothing was opened or remembered.
+    """
+    found = examine_deployment(unit, seen, now)
+    authority, sealed = found.authorised.body, found.sealed
+    # Only now the templates, in memory only.
+    data = unit.config.data_folder
+    entries, templates = sealed.open(load_key(data, unit.identity.name, authority.deployment))
+    names = sorted({entry.person for entry in entries})
+    number = {name: index for index, name in enumerate(names)}
+    gallery = Gallery(templates, np.array([number[entry.person] for entry in entries]))
+    return Deployment(
+        authority=authority,
+        sha256=hashlib.sha256(found.papers.authority).hexdigest(),
+        grant=found.grant,
+        entries=entries,
+        gallery=gallery,
+        manifest=sealed.manifest,
+        signers=(*found.authorised.signers, *sealed.signers),
+        numbered=found.numbered,
+        papers=found.papers,
+    )
+
+
+def examine_deployment(unit: Unit, seen: HighWater, now: Instant) -> Examined:
+    """Verify the authority, then the watchlist and the certificate that it names; open nothing.
+
+    Raises:
+        DocumentError, SafeguardError: the first check that fails.
     """
     # 1. The authority, and that it is not over; only then is the list that it names looked at.
     document = read_bounded(unit.config.path(unit.config.documents.authority), AUTHORITY.limit)
@@ -120,7 +158,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
     # 2. Every rule about what they say; the list's body is still closed.
     papers = Papers(document, sealed.head, _certificate_document(unit.config))
     grant = judge(papers, unit, now)
-    # 3. No rollback. 4. Only now the templates, in memory only.
+    # 3. No rollback.
     digest = hashlib.sha256(document).hexdigest()
     certified = papers.certificate and verified_certificate(papers.certificate, unit.trust, now)
     numbered = [numbered_authority(authority, digest), numbered_watchlist(sealed)]
@@ -128,22 +166,7 @@ def load_deployment(unit: Unit, seen: HighWater, now: Instant) -> Deployment:
         numbered.append(numbered_certificate(certified, hashlib.sha256(papers.certificate).hexdigest()))
     for one in numbered:
         seen.check(one)
-    data = unit.config.data_folder
-    entries, templates = sealed.open(load_key(data, unit.identity.name, authority.deployment))
-    names = sorted({entry.person for entry in entries})
-    number = {name: index for index, name in enumerate(names)}
-    gallery = Gallery(templates, np.array([number[entry.person] for entry in entries]))
-    return Deployment(
-        authority=authority,
-        sha256=digest,
-        grant=grant,
-        entries=entries,
-        gallery=gallery,
-        manifest=sealed.manifest,
-        signers=(*authorised.signers, *sealed.signers),
-        numbered=tuple(numbered),
-        papers=papers,
-    )
+    return Examined(authorised, sealed, grant, tuple(numbered), papers)
 
 
 def judge(papers: Papers, unit: Unit, now: Instant) -> Grant:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
 from edgeagent.agent.build import load_trust, load_unit
-from edgeagent.agent.deployment import (
-    Papers,
-    Unit,
-    judge,
-    named_watchlist,
-    not_over,
-    numbered_authority,
-    numbered_certificate,
-    numbered_watchlist,
-    pack_authorised,
-    verified_authority,
-    verified_certificate,
-)
+from edgeagent.agent.deployment import Unit, examine_deployment
 from edgeagent.agent.doctor_finding import CannotTellError, WorthALookError
 from edgeagent.agent.enrol_config import CREDENTIALS
 from edgeagent.agent.enrol_state import FOLDER, Stage, read_state, refuse_without_keys
 from edgeagent.config import Config
 from edgeagent.documents.deployment_key import load_key
 from edgeagent.documents.sequence import HighWater
-from edgeagent.documents.table import AUTHORITY, CERTIFICATE
 from edgeagent.errors import BrokerError, DocumentError, KeyFileError
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.certificates import WARNING_DAYS, expires_in_days
-from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack
 
 SEEN = "seen.json"
@@ -136,27 +121,12 @@ def deployment(config: Config, pack: ModelPack, now: Instant) -> str:
         unit = load_unit(config, pack)
     except KeyFileError as without:
         raise CannotTellError("it depends on the unit's key") from without
-    # 1. The authority by itself, in the daemon's order.
-    document = read_bounded(config.path(config.documents.authority), AUTHORITY.limit)
-    authority = verified_authority(document, unit.trust, now).body
-    seen = HighWater(config.data_folder / SEEN)
-    not_over(authority, seen, now)
-    pack_authorised(authority, pack.sha256)
-    # 2. The list that it names, still closed; then what both say together, for this unit and this time.
-    sealed = named_watchlist(config, unit.trust, authority, now)
-    certificate = _certificate(config)
-    judge(Papers(document, sealed.head, certificate), unit, now)
-    # 3. No rollback, and the one key that opens the list is here.
-    seen.check(numbered_authority(authority, hashlib.sha256(document).hexdigest()))
-    seen.check(numbered_watchlist(sealed))
-    if certificate:
-        certified = verified_certificate(certificate, unit.trust, now)
-        seen.check(numbered_certificate(certified, hashlib.sha256(certificate).hexdigest()))
-    _sealed_to_us(unit, authority.deployment, (key.kid for key in sealed.manifest.sealed_keys))
-    entries = sealed.manifest.entries
-    return (
-        f"{authority.kind} {authority.deployment}, {entries} entries, until {authority.end:%Y-%m-%d %H:%M %Z}"
-    )
+    found = examine_deployment(unit, HighWater(config.data_folder / SEEN), now)
+    authority, manifest = found.authorised.body, found.sealed.manifest
+    # The one key that opens the list is here.
+    _sealed_to_us(unit, authority.deployment, (key.kid for key in manifest.sealed_keys))
+    until = f"{authority.end:%Y-%m-%d %H:%M %Z}"
+    return f"{authority.kind} {authority.deployment}, {manifest.entries} entries, until {until}"
 
 
 def _reached(config: Config) -> None:
@@ -175,8 +145,3 @@ def _sealed_to_us(unit: Unit, deployment: str, kids: Iterable[str]) -> None:
             where="watchlist",
             next_step=f"build it with the --unit-key that {unit.identity.name} made",
         )
-
-
-def _certificate(config: Config) -> bytes | None:
-    name = config.documents.certificate
-    return None if name is None else read_bounded(config.path(name), CERTIFICATE.limit)

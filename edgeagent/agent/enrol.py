@@ -6,7 +6,6 @@ made; or the request whose code was shown, and then it stays that one until some
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from edgeagent.documents.enrol_request import (
     tls_digest,
 )
 from edgeagent.documents.jws import base64url, unbase64url
-from edgeagent.documents.keys import Identity, KeyFile, Role, new_identity
+from edgeagent.documents.keys import Identity, KeyFile, Role, key_file_content, new_identity
 from edgeagent.errors import ConfigError, DocumentError, KeyFileError
 from edgeagent.system.enrol_keys import Keeper, Kept
 from edgeagent.system.files import read_bounded, write_atomic
@@ -136,7 +135,7 @@ def _draft(place: Place, state: State, invitation: Invitation) -> Pending:
     for leftover in (UNIT_KEY, TLS_KEY, *(path.name for path in place.staging.glob(".*.key.*"))):
         keeper.destroy(leftover)
     keys = UnitKeys(new_identity(Role.UNIT, invitation.unit), ec.generate_private_key(ec.SECP256R1()))
-    keeper.put(UNIT_KEY, unit_key_file(keys.identity))
+    keeper.put(UNIT_KEY, key_file_content(keys.identity))
     keeper.put(TLS_KEY, tls_key_file(keys.tls))
     # 3. The request about them.
     asked = _asked(keys, invitation, state)
@@ -172,20 +171,6 @@ def _public(identity: Identity) -> str:
 
 
 # --- what the daemon reads ----------------------------------------------------------------------------------
-
-
-def unit_key_file(identity: Identity) -> bytes:
-    """The unit's signing and sealing keys, as `load_identity` reads them."""
-    octets = identity.signing.as_dict(private=True)
-    held = KeyFile(
-        role=identity.role,
-        name=identity.name,
-        sign_x=str(octets["x"]),
-        sign_d=str(octets["d"]),
-        seal_x=identity.seal_key.x,
-        seal_d=base64url(identity.sealing.private_bytes_raw()),
-    )
-    return json.dumps(held.model_dump(mode="json"), indent=1).encode() + b"\n"
 
 
 def tls_key_file(key: ec.EllipticCurvePrivateKey) -> bytes:

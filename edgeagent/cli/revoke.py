@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from edgeagent.alerts.envelope import wrap
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Subscription
 from edgeagent.alerts.topics import Topics, every_unit
@@ -17,6 +16,7 @@ from edgeagent.cli.desk_link import desk_link
 from edgeagent.cli.interruption import Interruption
 from edgeagent.cli.options import config_option, configured_trust, desk_identity
 from edgeagent.config import load_desk_config
+from edgeagent.controlroom.desk_file import revocation_message
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.revocations import Revocations
 from edgeagent.documents.messages import Revocation
@@ -96,8 +96,7 @@ def _publish(
 ) -> None:
     """Retained: where the broker still has it, a unit hears of it before anybody answers its state."""
     for unit in body.units:
-        identifier = f"revocation-{unit}-{body.deployment}"[:128]
-        message = wrap("revocation", token, identifier=identifier, source=source, time=now.wall)
+        message = revocation_message(unit, body.deployment, token.decode(), now, source)
         link.publish(Topics(unit, bench=bench).revocation, message, retain=True)
         click.echo(f"{unit}: revocation of {body.deployment} published")
 

@@ -7,19 +7,17 @@ revocations it has carried out; every other one that is for it is sent again, fo
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from edgeagent.alerts.envelope import unwrap, wrap
+from edgeagent.alerts.envelope import unwrap
 from edgeagent.alerts.topics import Topics
+from edgeagent.controlroom.desk_file import Again, DeskFile, revocation_message
 from edgeagent.controlroom.from_unit import unit_topics
 from edgeagent.documents.messages import Presence, Revocation, UnitState
 from edgeagent.documents.table import REVOCATION, verify
 from edgeagent.documents.trust import TrustStore
-from edgeagent.errors import OutboxError
 from edgeagent.safeguards.instant import SECOND, Instant
 
 ANSWER_AGAIN_NS = 5 * SECOND
@@ -52,16 +50,18 @@ class Revocations:
     trust: TrustStore
     _kept: dict[_Place, _Rows] = field(default_factory=dict)
     _looked_ns: int | None = None
-    _sent_ns: dict[tuple[_Place, str], int] = field(default_factory=dict)
+    _again: Again = field(default_factory=lambda: Again(ANSWER_AGAIN_NS))
 
     def __enter__(self) -> Self:
-        with contextlib.closing(self._open()) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
+        self._file.prepare(_SCHEMA)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kept.clear()
+
+    @property
+    def _file(self) -> DeskFile:
+        return DeskFile(self.path)
 
     def keep(self, token: bytes, *, bench: bool, now: Instant) -> Revocation:
         """Keep a signed revocation for every unit that it names; on the disk when this returns.
@@ -74,9 +74,8 @@ class Revocations:
         kept = [self._of((unit, bench), now).get(said.deployment, _SHOWN)[0] for unit in said.units]
         if set(kept) == {token.decode()}:  # our own repetition, heard again
             return said
-        for unit in said.units:
-            row = (unit, said.deployment, bench, said.issued_at.isoformat(), token.decode())
-            self._run(_KEEP, row)
+        of_all = (said.deployment, bench, said.issued_at.isoformat(), token.decode())
+        self._file.run_each(_KEEP, [(unit, *of_all) for unit in said.units])
         self._looked_ns = None
         return said
 
@@ -106,9 +105,9 @@ class Revocations:
         lacking.reverse()
         lacking.sort(key=lambda row: row[0] != at_work)
         return [
-            (topic, _message(state.unit, deployment, token, now))
+            (topic, revocation_message(state.unit, deployment, token, now, "control-room"))
             for deployment, token in lacking[:AT_ONCE]
-            if self._due((place, deployment), now)
+            if self._again.due((place, deployment), now)
         ]
 
     def missing(self, deployment: str, *, bench: bool, now: Instant) -> list[str]:
@@ -122,15 +121,15 @@ class Revocations:
     def revoked(self, unit: str, deployment: str, *, bench: bool) -> bool:
         """Whether the deployment was revoked on this unit: nobody may give it a lease any more."""
         asked = "SELECT 1 FROM revocations WHERE unit = ? AND deployment = ? AND bench = ?"
-        return bool(self._run(asked, (unit, deployment, bench)))
+        return bool(self._file.run(asked, (unit, deployment, bench)))
 
     def _note_shown(self, place: _Place, state: UnitState, now: Instant) -> None:
         rows = self._of(place, now)
         for deployment in [name for name in state.revoked if not rows.get(name, _SHOWN)[1]]:
             shown = "UPDATE revocations SET shown_at = ? WHERE unit = ? AND deployment = ? AND bench = ?"
-            self._run(shown, (now.wall.isoformat(), place[0], deployment, place[1]))
+            self._file.run(shown, (now.wall.isoformat(), place[0], deployment, place[1]))
             rows[deployment] = (rows[deployment][0], True)
-            self._sent_ns.pop((place, deployment), None)
+            self._again.forget((place, deployment))
 
     def _of(self, place: _Place, now: Instant) -> _Rows:
         """Of one unit, oldest first."""
@@ -144,40 +143,6 @@ class Revocations:
             "SELECT unit, bench, deployment, token, shown_at FROM revocations ORDER BY issued_at, deployment"
         )
         self._kept = {}
-        for unit, bench, deployment, token, shown_at in self._run(asked, ()):
+        for unit, bench, deployment, token, shown_at in self._file.run(asked):
             self._kept.setdefault((unit, bool(bench)), {})[deployment] = (token, shown_at is not None)
         self._looked_ns = now.monotonic_ns
-
-    def _due(self, what: tuple[_Place, str], now: Instant) -> bool:
-        last = self._sent_ns.get(what)
-        if last is not None and now.monotonic_ns - last < ANSWER_AGAIN_NS:
-            return False
-        self._sent_ns[what] = now.monotonic_ns
-        return True
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None)
-            db.execute("PRAGMA synchronous=FULL")
-        except sqlite3.Error as cause:
-            raise self._failed(cause) from cause
-        return db
-
-    def _run(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        db = self._open()
-        try:
-            return db.execute(statement, values).fetchall()
-        except sqlite3.Error as cause:
-            raise self._failed(cause) from cause
-        finally:
-            db.close()
-
-    def _failed(self, cause: sqlite3.Error) -> OutboxError:
-        return OutboxError(
-            f"cannot be used: {cause}", where=str(self.path), next_step="check disk and rights"
-        )
-
-
-def _message(unit: str, deployment: str, token: str, now: Instant) -> bytes:
-    identifier = f"revocation-{unit}-{deployment}"[:128]
-    return wrap("revocation", token.encode(), identifier=identifier, source="control-room", time=now.wall)

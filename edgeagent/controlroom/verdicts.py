@@ -6,21 +6,19 @@ is answered with those that there are, as often as it asks: so none is lost, and
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from edgeagent.alerts.envelope import wrap
 from edgeagent.alerts.topics import Topics
+from edgeagent.controlroom.desk_file import Again, DeskFile, from_desk
 from edgeagent.documents.keys import Identity
 from edgeagent.documents.messages import Alert, Decision, UnitState, Verdict
 from edgeagent.documents.table import DECISION, REVIEW, VERDICT, Verified, sign, verify
 from edgeagent.documents.trust import TrustStore
 from edgeagent.documents.verdict import Judgement, judgement
-from edgeagent.errors import OutboxError, SafeguardError
+from edgeagent.errors import SafeguardError
 from edgeagent.safeguards.alert_rate import RateReview
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.categories import Category
@@ -66,16 +64,18 @@ class Verdicts:
 
     path: Path
     trust: TrustStore
-    _answered_ns: dict[str, int] = field(default_factory=dict)
+    _again: Again = field(default_factory=lambda: Again(ANSWER_AGAIN_NS))
 
     def __enter__(self) -> Self:
-        with contextlib.closing(self._open()) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
+        self._file.prepare(_SCHEMA)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._answered_ns.clear()
+        pass  # the file is closed after each use
+
+    @property
+    def _file(self) -> DeskFile:
+        return DeskFile(self.path)
 
     def opened(self, alert: Alert) -> None:
         """An alert arrived; to be called before its receipt is sent.
@@ -85,7 +85,7 @@ class Verdicts:
         """
         test_subject = alert.category is Category.TEST_SUBJECT
         row = (alert.alert, alert.unit, alert.deployment, alert.kind, test_subject, alert.made_at.isoformat())
-        self._run(
+        self._file.run(
             "INSERT OR IGNORE INTO verdicts (alert, unit, deployment, kind, test_subject, made_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             row,
@@ -93,7 +93,7 @@ class Verdicts:
 
     def open_alerts(self) -> list[Known]:
         """Alerts without an outcome, oldest first."""
-        rows = self._run(f"SELECT {_COLUMNS} FROM verdicts WHERE verdict IS NULL ORDER BY made_at", ())  # noqa: S608
+        rows = self._file.run(f"SELECT {_COLUMNS} FROM verdicts WHERE verdict IS NULL ORDER BY made_at", ())  # noqa: S608
         return [_known(row) for row in rows]
 
     def find(self, prefix: str) -> Known:
@@ -103,7 +103,7 @@ class Verdicts:
             SafeguardError: R20, none or more than one.
         """
         pattern = f"{prefix.lower()}%" if prefix.isalnum() else ""
-        rows = self._run(f"SELECT {_COLUMNS} FROM verdicts WHERE alert LIKE ? LIMIT 2", (pattern,))  # noqa: S608
+        rows = self._file.run(f"SELECT {_COLUMNS} FROM verdicts WHERE alert LIKE ? LIMIT 2", (pattern,))  # noqa: S608
         if len(rows) != 1:
             what = "is the beginning of several alerts" if rows else "is no alert that arrived here"
             raise _refuse(what, prefix[:40], "edgeagent alerts open lists them", "R20")
@@ -131,7 +131,7 @@ class Verdicts:
         ended = None
         if choice is Choice.REJECT:
             ended = self._ended(token, Finding.NOT_ENGAGED, Result.NO_ACTION, operator, now)
-        changed = self._run(
+        changed = self._file.run(
             "UPDATE verdicts SET decision = ?, verdict = ? WHERE unit = ? AND alert = ? AND decision IS NULL "
             "RETURNING 1",
             (token.decode(), ended, alert.unit, alert.alert),
@@ -153,7 +153,7 @@ class Verdicts:
         if alert.verdict is not None:
             raise _refuse("has its outcome already", alert.alert, "the first verdict stands", "R21")
         ended = self._ended(alert.decision.encode(), finding, outcome, officer, now)
-        changed = self._run(
+        changed = self._file.run(
             "UPDATE verdicts SET verdict = ? WHERE unit = ? AND alert = ? AND verdict IS NULL RETURNING 1",
             (ended, alert.unit, alert.alert),
         )
@@ -178,7 +178,7 @@ class Verdicts:
         """
         review = verify(REVIEW, document, self.trust, now)
         said = review.body
-        self._run(
+        self._file.run(
             "INSERT OR REPLACE INTO reviews (unit, deployment, document) VALUES (?, ?, ?)",
             (said.unit, said.deployment, document.decode()),
         )
@@ -190,59 +190,26 @@ class Verdicts:
             return []
         topics, found = Topics(state.unit, bench=state.kind is Kind.BENCH), []
         for alert in state.rate.unjudged:
-            rows = self._run(
+            rows = self._file.run(
                 "SELECT verdict FROM verdicts WHERE unit = ? AND alert = ? AND deployment = ?",
                 (state.unit, alert, state.deployment),
             )
-            if rows and rows[0][0] is not None and self._due(f"{state.unit} {alert}", now):
-                found.append((topics.verdict, _message("verdict", rows[0][0], alert, now)))
+            if rows and rows[0][0] is not None and self._again.due(f"{state.unit} {alert}", now):
+                found.append((topics.verdict, from_desk("verdict", rows[0][0], alert, now)))
         if state.rate.suspended:
-            rows = self._run(
+            rows = self._file.run(
                 "SELECT document FROM reviews WHERE unit = ? AND deployment = ?",
                 (state.unit, state.deployment),
             )
-            if rows and self._due(f"{state.unit} review", now):
-                found.append((topics.review, _message("review", rows[0][0], state.deployment, now)))
+            if rows and self._again.due(f"{state.unit} review", now):
+                found.append((topics.review, from_desk("review", rows[0][0], state.deployment, now)))
         return found
-
-    def _due(self, what: str, now: Instant) -> bool:
-        last = self._answered_ns.get(what)
-        if last is not None and now.monotonic_ns - last < ANSWER_AGAIN_NS:
-            return False
-        self._answered_ns[what] = now.monotonic_ns
-        return True
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None)
-            db.execute("PRAGMA synchronous=FULL")
-        except sqlite3.Error as cause:
-            raise self._failed(cause) from cause
-        return db
-
-    def _run(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        db = self._open()
-        try:
-            return db.execute(statement, values).fetchall()
-        except sqlite3.Error as cause:
-            raise self._failed(cause) from cause
-        finally:
-            db.close()
-
-    def _failed(self, cause: sqlite3.Error) -> OutboxError:
-        return OutboxError(
-            f"cannot be used: {cause}", where=str(self.path), next_step="check disk and rights"
-        )
 
 
 def _known(row: tuple[Any, ...]) -> Known:
     alert, unit, deployment, kind, test_subject, made_at, decision, verdict = row
     at = datetime.fromisoformat(made_at)
     return Known(alert, unit, deployment, Kind(kind), bool(test_subject), at, decision, verdict)
-
-
-def _message(kind: str, token: str, identifier: str, now: Instant) -> bytes:
-    return wrap(kind, token.encode(), identifier=identifier, source="control-room", time=now.wall)
 
 
 def _refuse(what: str, where: str, next_step: str, rule: str) -> SafeguardError:

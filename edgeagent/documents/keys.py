@@ -114,6 +114,11 @@ def save_identity(identity: Identity, path: Path) -> None:
         raise KeyFileError(
             "exists already", where=str(path), next_step="choose another name, or move it away"
         )
+    write_atomic(path, key_file_content(identity), mode=0o600)
+
+
+def key_file_content(identity: Identity) -> bytes:
+    """Both private keys, as `load_identity` reads them."""
     octets = identity.signing.as_dict(private=True)
     held = KeyFile(
         role=identity.role,
@@ -123,7 +128,7 @@ def save_identity(identity: Identity, path: Path) -> None:
         seal_x=identity.seal_key.x,
         seal_d=base64url(identity.sealing.private_bytes_raw()),
     )
-    write_atomic(path, json.dumps(held.model_dump(mode="json"), indent=1).encode() + b"\n", mode=0o600)
+    return json.dumps(held.model_dump(mode="json"), indent=1).encode() + b"\n"
 
 
 def load_identity(path: Path) -> Identity:
