@@ -167,8 +167,8 @@ def _grow(broker: BenchBroker, units: int, folder: Path, phase_s: float) -> dict
                 **_reconnect(fleet.ledger, units, 2 * phase_s, played_s),
             },
             "most_late_ms": round(fleet.ledger.late_ms, 1),
-            "alerts": account(fleet),
         }
+    run["alerts"] = account(fleet)  # every process has ended
     shutil.rmtree(folder)
     say(json.dumps(run))
     return run

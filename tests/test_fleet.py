@@ -7,8 +7,10 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import pytest
 from click.testing import CliRunner
 
 import edgeagent.fleet
+from edgeagent.alerts.backoff import Backoff
+from edgeagent.alerts.outbox import Outbox
 from edgeagent.alerts.topics import Topics
 from edgeagent.cli.fleet import fleet as fleet_command
 from edgeagent.cli.fleet import simulate
@@ -27,6 +31,7 @@ from edgeagent.documents.keys import Identity, Role, new_identity
 from edgeagent.documents.table import AUTHORITY, BENCH_AUTHORITY, sign
 from edgeagent.documents.trust import TrustStore, open_trust_store
 from edgeagent.errors import ConfigError, DocumentError, EdgeAgentError, KeyFileError, SafeguardError
+from edgeagent.fleet.diary import OUTBOX, Diary, Fate, lost
 from edgeagent.fleet.hits import BenchPaper, bench_alert
 from edgeagent.fleet.names import CONTROL_ROOM, unit_name
 from edgeagent.fleet.office import Office, packed, unpacked
@@ -97,6 +102,23 @@ def test_every_alert_arrives_once_through_an_outage_and_a_kill(mosquitto: Broker
     assert alerts["lost"] == alerts["pending"] == alerts["expired"] == alerts["displaced"] == 0
     assert said["capture_to_receipt_ms"]["count"] == alerts["at_control_room"]  # shown once each
     assert said["cost"]["broker"]["pss_mb"] > 0
+
+
+def test_a_loss_is_seen_also_where_the_sums_agree(tmp_path: Path) -> None:
+    """One alert vanished, another was both received and given up, as its receipt was late."""
+    unit, room = tmp_path / "fleet-00001", tmp_path / "room.sqlite"
+    unit.mkdir()
+    with closing(sqlite3.connect(room)) as db, db:
+        db.execute("CREATE TABLE received (alert TEXT)")
+        db.executemany("INSERT INTO received VALUES (?)", [("arrived",), ("late",)])
+    retry, rng = Backoff(1, 9), random.Random(1)
+    with Outbox(unit / OUTBOX, capacity=9, in_flight_cap=9, retry=retry, rng=rng) as outbox:
+        outbox.add("pending", b"m", 2.0, 1.0)
+    diary = Diary(unit)
+    diary.write(Fate.KEPT, "arrived", "late", "vanished", "pending", "displaced")
+    diary.write(Fate.EXPIRED, "late")
+    diary.write(Fate.DISPLACED, "displaced")
+    assert lost([unit], room) == ["vanished"]
 
 
 def test_ctrl_c_ends_everything(mosquitto: Broker, tmp_path: Path) -> None:

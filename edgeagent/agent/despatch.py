@@ -41,8 +41,8 @@ class Despatch:
         """
         self.recorder.write(alert_made(sealed.alert, age))
 
-    def keep(self, sealed: Sealed, now: Instant) -> None:
-        """Take an alert; when this returns it survives a power cut.
+    def keep(self, sealed: Sealed, now: Instant) -> tuple[str, ...]:
+        """Take an alert; when this returns it survives a power cut. Those that had to go for it are named.
 
         Raises:
             OutboxError: the disk failed.
@@ -52,6 +52,7 @@ class Despatch:
         if added.displaced:
             self.recorder.note(AlertsGone(how="displaced", count=len(added.displaced)))
         log.info("hit on entry %s, score %.3f", alert.entry, alert.score)
+        return added.displaced
 
     def release(self, receipt: Receipt, signer: TrustedKey) -> None:
         """The control room has it."""
@@ -60,10 +61,11 @@ class Despatch:
             self.recorder.note(AlertReceived(alert=receipt.alert, signer=signer_of(signer)))
             self.outbox.release(receipt.alert)
 
-    def expire(self, now: Instant) -> None:
-        """Drop and count what has expired; only by a clock that can be trusted."""
+    def expire(self, now: Instant) -> tuple[str, ...]:
+        """Drop, count and name what has expired; only by a clock that can be trusted."""
         if expired := self.outbox.expire(now.epoch_s):
-            self.recorder.note(AlertsGone(how="expired", count=expired))
+            self.recorder.note(AlertsGone(how="expired", count=len(expired)))
+        return expired
 
     def send(self, link: MqttLink, now: Instant) -> None:
         """Hand what is due to the broker."""

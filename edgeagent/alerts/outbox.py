@@ -24,6 +24,7 @@ from edgeagent.alerts.backoff import Backoff
 from edgeagent.alerts.outbox_schema import as_outbox_error, open_outbox_file
 from edgeagent.errors import OutboxError
 
+_ON_THE_DISK, _WRITTEN_SOON = "FULL", "NORMAL"
 CLOCKS_AGREE_S = 5.0
 """A clock may be set back by so much without an alert looking as if it had been made in the future."""
 
@@ -69,7 +70,7 @@ class Outbox:
     """Alerts on disk, in one SQLite file that this process holds exclusively.
 
     One connection behind a lock, so any thread may call any method. Every method raises `OutboxError`
-    when the file fails; every change is on the disk before its method returns.
+    when the file fails; every change but `attempted` is on the disk before its method returns.
     """
 
     def __init__(
@@ -151,8 +152,11 @@ class Outbox:
         return [OutboxRow(*row) for row in rows]
 
     def attempted(self, alert_id: str, now: float) -> bool:
-        """Note that the alert was handed to the broker; False when it is no longer pending."""
-        with self._change() as db:
+        """Note that the alert is handed to the broker; False when it is no longer pending.
+
+        The one change that is not waited for: after a power cut the alert is due at once, which is no worse.
+        """
+        with self._change(_WRITTEN_SOON) as db:
             row = db.execute("SELECT attempts FROM pending WHERE alert_id = ?", (alert_id,)).fetchone()
             if row is None:
                 return False
@@ -171,10 +175,10 @@ class Outbox:
 
     def release(self, alert_id: str) -> bool:
         """Let an alert go whose receipt the caller has verified; False when it was not pending."""
-        return self._remove("received", "alert_id = ?", (alert_id,)) == 1
+        return bool(self._remove("received", "alert_id = ?", (alert_id,)))
 
-    def expire(self, now: float) -> int:
-        """Remove what has expired by `now` and return how many (R3).
+    def expire(self, now: float) -> tuple[str, ...]:
+        """Remove what has expired by `now` and name it (R3).
 
         What was made in the future was made by a clock that was wrong, or `now` is; either way nobody can
         say when it expires. Kept, it would look new once its moment comes.
@@ -183,7 +187,7 @@ class Outbox:
 
     def discard_all(self) -> int:
         """Remove everything, for a revocation or the end of a deployment (R27); return how many."""
-        return self._remove("discarded", "TRUE", ())
+        return len(self._remove("discarded", "TRUE", ()))
 
     def counts(self) -> OutboxCounts:
         """How many alerts there are and what became of the others."""
@@ -208,14 +212,14 @@ class Outbox:
         _count(db, "displaced", len(names))
         return tuple(names)
 
-    def _remove(self, total: str, condition: str, values: tuple[str | float, ...]) -> int:
+    def _remove(self, total: str, condition: str, values: tuple[str | float, ...]) -> tuple[str, ...]:
         with self._change() as db:
-            removed = db.execute(f"DELETE FROM pending WHERE {condition}", values).rowcount  # noqa: S608
-            if removed:  # a transaction that changes nothing writes nothing, which spares the card
-                _count(db, total, removed)
-        if removed:
+            gone = db.execute(f"DELETE FROM pending WHERE {condition} RETURNING alert_id", values).fetchall()  # noqa: S608
+            if gone:  # a transaction that changes nothing writes nothing, which spares the card
+                _count(db, total, len(gone))
+        if gone:
             self._forget()
-        return removed
+        return tuple(name for (name,) in gone)
 
     def _forget(self) -> None:
         # secure_delete blanks the pages of the database; their old images would linger in the log (R3).
@@ -231,8 +235,9 @@ class Outbox:
                 raise as_outbox_error(self._path, error) from error
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
+    def _change(self, how: str = "") -> Iterator[sqlite3.Connection]:
         with self._read() as db:
+            db.execute(f"PRAGMA synchronous = {how or _ON_THE_DISK}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

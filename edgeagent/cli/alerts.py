@@ -140,7 +140,6 @@ class _Room:
 
     def _alert(self, message: Incoming, now: Instant) -> None:
         arrival = self.receiver.take(message.topic, message.payload, now)
-        self.verdicts.opened(arrival.alert)  # R29: from here on it is open until its outcome
         # Shown before its receipt is sent; if this process dies before, the repetition is shown.
         _show_alert(arrival, now, self.show)
         self.receiver.shown(arrival.alert)

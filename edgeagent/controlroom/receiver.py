@@ -7,11 +7,14 @@ shown once. A receipt is made anew for every arrival, since an earlier one may h
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from edgeagent.alerts.received import signed_message
+from edgeagent.controlroom import verdicts
 from edgeagent.controlroom.from_unit import from_unit
 from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Identity
@@ -27,7 +30,7 @@ CREATE TABLE IF NOT EXISTS received (
     alert TEXT NOT NULL, unit TEXT NOT NULL, deployment TEXT NOT NULL, received_at TEXT NOT NULL,
     shown INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (unit, alert)
-) WITHOUT ROWID
+) WITHOUT ROWID;
 """
 
 
@@ -62,8 +65,7 @@ class Receiver:
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute(_SCHEMA)
+            self._db.executescript(_SCHEMA + verdicts.SCHEMA)
         except sqlite3.Error as cause:
             raise OutboxError(
                 f"cannot be used: {cause}", where=str(path), next_step="check disk and rights"
@@ -95,23 +97,34 @@ class Receiver:
     def shown(self, alert: Alert) -> None:
         """The alert was shown to somebody; its repetitions need not be.
 
+        Not waited for until it is on the disk: at worst a power cut has the alert shown twice.
+
         Raises:
             OutboxError: the file failed; it will be shown again.
         """
-        self._run("UPDATE received SET shown = 1 WHERE unit = ? AND alert = ?", (alert.unit, alert.alert))
+        with self._change("NORMAL") as db:
+            db.execute(
+                "UPDATE received SET shown = 1 WHERE unit = ? AND alert = ?", (alert.unit, alert.alert)
+            )
 
     def _commit(self, alert: Alert, now: Instant) -> bool:
-        """Keep the alert's id; whether it still has to be shown."""
-        row = (alert.alert, alert.unit, alert.deployment, now.wall.isoformat())
-        self._run(
-            "INSERT OR IGNORE INTO received (alert, unit, deployment, received_at) VALUES (?, ?, ?, ?)", row
-        )
-        kept = self._run("SELECT shown FROM received WHERE unit = ? AND alert = ?", (alert.unit, alert.alert))
-        return kept == [(0,)]
+        """Keep the alert's id and open it for its verdict (R29); whether it still has to be shown."""
+        with self._change("FULL") as db:
+            db.execute(
+                "INSERT OR IGNORE INTO received (alert, unit, deployment, received_at) VALUES (?, ?, ?, ?)",
+                (alert.alert, alert.unit, alert.deployment, now.wall.isoformat()),
+            )
+            db.execute(verdicts.OPEN, verdicts.opening(alert))
+            query = "SELECT shown FROM received WHERE unit = ? AND alert = ?"
+            return bool(db.execute(query, (alert.unit, alert.alert)).fetchone() == (0,))
 
-    def _run(self, statement: str, values: tuple[str, ...]) -> list[tuple[int]]:
+    @contextmanager
+    def _change(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:
         try:
-            return self._db.execute(statement, values).fetchall()
+            self._db.execute(f"PRAGMA synchronous={synchronous}")
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
         except sqlite3.Error as cause:
             raise OutboxError(
                 f"the alert could not be kept: {cause}", where="received alerts", next_step="check the disk"

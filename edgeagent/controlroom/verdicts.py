@@ -26,7 +26,7 @@ from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.safeguards.verdict import Choice, Finding, Result
 
 ANSWER_AGAIN_NS = 10 * SECOND
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
     alert TEXT NOT NULL, unit TEXT NOT NULL, deployment TEXT NOT NULL, kind TEXT NOT NULL,
     test_subject INTEGER NOT NULL, made_at TEXT NOT NULL, decision TEXT, verdict TEXT,
@@ -36,7 +36,18 @@ CREATE TABLE IF NOT EXISTS reviews (
     unit TEXT NOT NULL, deployment TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (unit, deployment)
 ) WITHOUT ROWID;
 """
+OPEN = (
+    "INSERT OR IGNORE INTO verdicts (alert, unit, deployment, kind, test_subject, made_at) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
+)
+"""Opens an alert, in the transaction that takes it: none is received that nobody has to judge (R29)."""
 _COLUMNS = "alert, unit, deployment, kind, test_subject, made_at, decision, verdict"
+
+
+def opening(alert: Alert) -> tuple[str | bool, ...]:
+    """The row of `OPEN`."""
+    test_subject = alert.category is Category.TEST_SUBJECT
+    return alert.alert, alert.unit, alert.deployment, alert.kind, test_subject, alert.made_at.isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Verdicts:
     _again: Again = field(default_factory=lambda: Again(ANSWER_AGAIN_NS))
 
     def __enter__(self) -> Self:
-        self._file.prepare(_SCHEMA)
+        self._file.prepare(SCHEMA)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,20 +87,6 @@ class Verdicts:
     @property
     def _file(self) -> DeskFile:
         return DeskFile(self.path)
-
-    def opened(self, alert: Alert) -> None:
-        """An alert arrived; to be called before its receipt is sent.
-
-        Raises:
-            OutboxError: it could not be kept, so no receipt may be sent.
-        """
-        test_subject = alert.category is Category.TEST_SUBJECT
-        row = (alert.alert, alert.unit, alert.deployment, alert.kind, test_subject, alert.made_at.isoformat())
-        self._file.run(
-            "INSERT OR IGNORE INTO verdicts (alert, unit, deployment, kind, test_subject, made_at) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            row,
-        )
 
     def open_alerts(self) -> list[Known]:
         """Alerts without an outcome, oldest first."""

@@ -16,7 +16,6 @@ from edgeagent.alerts.link_types import Incoming, Subscription
 from edgeagent.alerts.topics import every_unit, split_topic
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.receiver import Receiver
-from edgeagent.controlroom.verdicts import Verdicts
 from edgeagent.documents.jws import unbase64url
 from edgeagent.documents.keys import Role
 from edgeagent.documents.trust import TrustStore, open_trust_store
@@ -34,10 +33,9 @@ DATABASE = "control-room.sqlite"
 class Desk:
     """Takes alerts and states of the bench, and watches that no live unit is on this broker (R33)."""
 
-    def __init__(self, receiver: Receiver, verdicts: Verdicts, trust: TrustStore, link: MqttLink) -> None:
+    def __init__(self, receiver: Receiver, trust: TrustStore, link: MqttLink) -> None:
         """`link` is subscribed to the bench's alerts and states and to live states."""
         self._receiver = receiver
-        self._verdicts = verdicts
         self._trust = trust
         self._link = link
         self._clock = SystemClock()
@@ -98,7 +96,6 @@ class Desk:
     def _take_alert(self, message: Incoming) -> None:
         """In the order of `edgeagent alerts watch`: committed, open, shown, and only then the receipt."""
         arrival = self._receiver.take(message.topic, message.payload, self._clock.now())
-        self._verdicts.opened(arrival.alert)
         self._receiver.shown(arrival.alert)
         if arrival.first:
             self._unanswered.add(arrival.alert.alert)
@@ -133,8 +130,8 @@ def run(task: DeskTask) -> None:
         rng=random.Random(),  # noqa: S311 - jitter
     )
     coming = orders()
-    with Receiver(data, identity, trust) as receiver, Verdicts(data, trust) as verdicts:
-        desk = Desk(receiver, verdicts, trust, link)
+    with Receiver(data, identity, trust) as receiver:
+        desk = Desk(receiver, trust, link)
         link.start()
         while coming.empty():
             desk.turn()

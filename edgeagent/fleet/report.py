@@ -11,18 +11,16 @@ from edgeagent.fleet.usage import Usage, spread
 
 
 def account(fleet: Fleet) -> dict[str, Any]:
-    """What became of every alert. Call it after `stop`.
+    """What became of every alert. Call it when the processes have ended.
 
-    `lost` are those that no outbox holds or has counted as gone, and that the control room has not.
+    `lost` are those, counted by id, that a unit kept, that it has neither pending nor given up, and that
+    the control room does not have.
     """
-    ledger, kept = fleet.ledger, fleet.kept()
-    totals = ledger.totals
-    gone = totals.expired + totals.displaced + totals.discarded + totals.pending
-    desk = ledger.desk
+    ledger, desk = fleet.ledger, fleet.ledger.desk
     return {
-        **totals.model_dump(),
-        "at_control_room": kept,
-        "lost": max(0, totals.made - gone - kept),
+        **ledger.totals.model_dump(),
+        "at_control_room": fleet.kept(),
+        "lost": len(fleet.lost()),
         "arrived_again": desk.repeated if desk else 0,
         "refused": desk.refused if desk else {},
         "control_room_overflow": desk.overflow if desk else 0,

@@ -15,7 +15,9 @@ from typing import Self
 from edgeagent.errors import BrokerError, EdgeAgentError, SafeguardError
 from edgeagent.fleet.child import Child, Told
 from edgeagent.fleet.desk import DATABASE
+from edgeagent.fleet.diary import lost
 from edgeagent.fleet.ledger import Ledger
+from edgeagent.fleet.names import unit_name
 from edgeagent.fleet.office import Office
 from edgeagent.fleet.script import victims
 from edgeagent.fleet.settings import FleetBroker, Scenario, check_certificates
@@ -148,6 +150,11 @@ class Fleet:
         """Alerts in the control room's own database, each once."""
         with contextlib.closing(sqlite3.connect(self._folder / DATABASE)) as db:
             return int(db.execute("SELECT count(*) FROM received").fetchone()[0])
+
+    def lost(self) -> list[str]:
+        """Ids of alerts that nobody can account for. Once every process has ended."""
+        units = [self._folder / unit_name(number) for number in range(self.scenario.units)]
+        return lost([data for data in units if data.exists()], self._folder / DATABASE)
 
     def usages(self) -> dict[str, Usage]:
         """Memory and processor time so far, by part."""

@@ -29,6 +29,7 @@ from edgeagent.documents.messages import CameraState, Receipt
 from edgeagent.documents.table import RECEIPT
 from edgeagent.documents.trust import TrustedKey, TrustStore
 from edgeagent.errors import BrokerError, DocumentError
+from edgeagent.fleet.diary import OUTBOX, Diary, Fate
 from edgeagent.fleet.office import NO_LIST
 from edgeagent.fleet.wire import Endpoint
 from edgeagent.safeguards.deletion import FaceLedger
@@ -94,12 +95,13 @@ class FleetUnit:
         self._every_s = state_every_s
         self._topics = Topics(identity.name, bench=True)  # R33: there is no other value
         self._outbox = Outbox(
-            data / "outbox.sqlite",
+            data / OUTBOX,
             capacity=CAPACITY,
             in_flight_cap=IN_FLIGHT,
             retry=Backoff(RESEND_FIRST_S, RESEND_MOST_S),
             rng=rng,
         )
+        self._diary = Diary(data)
         self._recorder = Recorder(Journal(data, identity), clock)
         self._reporter = Reporter(identity)
         self._recorder.start(Started(boot=self._reporter.boot, version="fleet", model_pack_sha256=NO_LIST))
@@ -133,7 +135,9 @@ class FleetUnit:
         """
         now = self._clock.now()
         self._despatch.note(sealed, age)
-        self._despatch.keep(sealed, now)
+        displaced = self._despatch.keep(sealed, now)
+        self._diary.write(Fate.KEPT, sealed.alert.alert)
+        self._diary.write(Fate.DISPLACED, *displaced)
         self._send(now)
         self.counts = self._outbox.counts()
 
@@ -150,7 +154,7 @@ class FleetUnit:
         if self.counts.pending and monotonic >= self._send_at:
             self._send_at = monotonic + LOOK_AGAIN_S
             now = self._clock.now()
-            self._despatch.expire(now)
+            self._diary.write(Fate.EXPIRED, *self._despatch.expire(now))
             self._send(now)
             self.counts = self._outbox.counts()
         if connected and monotonic >= self._state_at:

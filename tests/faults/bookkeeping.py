@@ -14,9 +14,6 @@ def keep_books(outbox: Outbox, ledger: Ledger, clock: SteppedClock) -> None:
     add, release, expire = outbox.add, outbox.release, outbox.expire
     alive = _settle_the_past(outbox, ledger)
 
-    def pending() -> set[str]:
-        return {name for (name,) in outbox._db.execute("SELECT alert_id FROM pending")}
-
     def added(alert_id: str, *values: Any) -> Any:
         answer = add(alert_id, *values)
         ledger.write("kept", id=alert_id)
@@ -32,13 +29,12 @@ def keep_books(outbox: Outbox, ledger: Ledger, clock: SteppedClock) -> None:
         alive.discard(alert_id)
         return done
 
-    def expired(now: float) -> int:
+    def expired(now: float) -> tuple[str, ...]:
         at_ns = clock.now().monotonic_ns
-        if many := expire(now):
-            gone = alive - pending()
+        if gone := expire(now):
             ledger.write("expired", ids=sorted(gone), ns=at_ns)
             alive.difference_update(gone)
-        return many
+        return gone
 
     outbox.add, outbox.release, outbox.expire = added, released, expired  # type: ignore[method-assign, assignment]
 

@@ -12,7 +12,10 @@ from unicodedata import normalize
 
 import pytest
 
+from edgeagent.alerts.alert import Sealed
 from edgeagent.alerts.envelope import unwrap
+from edgeagent.alerts.topics import Topics
+from edgeagent.controlroom.receiver import Receiver
 from edgeagent.controlroom.verdicts import Known, Verdicts
 from edgeagent.documents.keys import Identity, Role
 from edgeagent.documents.messages import Alert, Decision, UnitState, Verdict
@@ -212,10 +215,17 @@ def verdicts(tmp_path: Path) -> Iterator[Verdicts]:
 LATER = at(60)
 
 
+def take(verdicts: Verdicts, sealed: Sealed) -> None:
+    """As the control room does, in the same file."""
+    topics = Topics(sealed.alert.unit, bench=sealed.alert.kind is Kind.BENCH)
+    with Receiver(verdicts.path, DESK[Role.CONTROL_ROOM], DESK.trust) as receiver:
+        receiver.take(topics.alert, sealed.message, NOW)
+
+
 def arrived(verdicts: Verdicts, **authority: Any) -> Known:
-    alert = DESK.alert(**authority).alert
-    verdicts.opened(alert)
-    return verdicts.find(alert.alert)
+    sealed = DESK.alert(**authority)
+    take(verdicts, sealed)
+    return verdicts.find(sealed.alert.alert)
 
 
 def asks(known: Known, **changes: Any) -> tuple[UnitState, Instant]:
@@ -234,12 +244,12 @@ def test_an_alert_is_open_until_its_outcome_whoever_forgot_it(verdicts: Verdicts
 
 
 def test_repeated_arrivals_open_an_alert_once_and_never_open_it_again(verdicts: Verdicts) -> None:
-    alert = DESK.alert().alert
+    sealed = DESK.alert()
     for _ in range(2):
-        verdicts.opened(alert)
+        take(verdicts, sealed)
     assert len(verdicts.open_alerts()) == 1
-    verdicts.decide(verdicts.find(alert.alert), Choice.REJECT, OPERATOR, LATER)
-    verdicts.opened(alert)
+    verdicts.decide(verdicts.find(sealed.alert.alert), Choice.REJECT, OPERATOR, LATER)
+    take(verdicts, sealed)
     assert verdicts.open_alerts() == []
 
 

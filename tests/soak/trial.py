@@ -71,7 +71,6 @@ class Desk:
         watch, office = self._watch, self._bench.office
         for arrival in watch.alerts:
             if arrival.first:
-                self._verdicts.opened(arrival.alert)
                 self._verdicts.decide(
                     self._verdicts.find(arrival.alert.alert), Choice.ENGAGE, office[Role.OPERATOR], now
                 )
@@ -132,7 +131,7 @@ def _ended(benches: Iterator[Bench]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _desk(bench: Bench) -> Iterator[Desk]:
-    with Watch(bench) as watch, Verdicts(bench.path / "verdicts.sqlite", bench.office.trust()) as verdicts:
+    with Watch(bench) as watch, Verdicts(bench.path / "watch.sqlite", bench.office.trust()) as verdicts:
         watch.ready(60)
         yield Desk(watch, verdicts, bench)
 
