@@ -34,18 +34,18 @@ STATE_EVERY_S = 30.0
 """A real unit says its state every 2 s: what that costs is measured apart (`states`), see docs/fleet.md."""
 CONNECTS_PER_S = {"mosquitto": 50.0, "rabbitmq": 20.0}
 """At the start, which is to be no storm: RabbitMQ is connected to twice, as it hangs up on MQTT 5."""
+WINDOW_S = 0.02
+"""Around the moment of the storm: what a busy process of units reads of two clocks differs by so much."""
 BROKERS = {"mosquitto": mosquitto, "rabbitmq": rabbitmq}
 
 
 def main() -> None:
     asked = _arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {
-        "machine": _machine(),
-        "settings": _settings(asked.phase),
-        "runs": [],
-        "failed": [],
-    }
+    result: dict[str, Any] = {"runs": [], "failed": []}
+    if asked.add:
+        result = json.loads((asked.out / "fleet.json").read_text())
+    result |= {"machine": _machine(), "settings": _settings(asked.phase)}
     for name, sizes in (("mosquitto", asked.mosquitto), ("rabbitmq", asked.rabbitmq)):
         if not sizes:
             continue
@@ -54,6 +54,7 @@ def main() -> None:
                 result |= one_unit(broker().broker, folder, asked.phase)
                 _write(result, asked.out)
             for units in sizes:
+                _forget(result, name, units)
                 try:
                     run = _grow(broker(), units, folder / f"{name}-{units}", asked.phase)
                 except EdgeAgentError as error:  # the other sizes are still worth knowing
@@ -73,11 +74,18 @@ def main() -> None:
     raise SystemExit(1 if lost or unsettled or result["failed"] else 0)
 
 
+def _forget(result: dict[str, Any], broker: str, units: int) -> None:
+    """Of an earlier bench: this size is measured anew."""
+    for part in ("runs", "failed"):
+        result[part] = [one for one in result[part] if (one["broker"], one["units"]) != (broker, units)]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--mosquitto", type=_sizes, default="50,200,500,1000,2000", help="numbers of units")
     parser.add_argument("--rabbitmq", type=_sizes, default="50,200,500", help="numbers of units; none: ''")
     parser.add_argument("--phase", type=float, default=60.0, help="seconds of each of the three phases")
+    parser.add_argument("--add", action="store_true", help="keep what OUT/fleet.json has of other sizes")
     parser.add_argument("--growth-only", action="store_true", help="leave out what one unit costs")
     parser.add_argument("--docs", type=Path, help="put what was measured into fleet.md of this folder")
     parser.add_argument("--out", type=Path, default=Path("build"))
@@ -185,10 +193,10 @@ def _memory(used: dict[str, Any], units: int) -> dict[str, float]:
 
 def _all_at_once(ledger: Ledger, storm_s: float) -> dict[str, Any]:
     """Every unit's hit at `storm_s` exactly; others come at random moments."""
-    ends = sorted(ms / 1000 for at_s, ms in ledger.received if abs(at_s - storm_s) < 0.002)
+    ends = sorted(ms / 1000 for at_s, ms in ledger.received if abs(at_s - storm_s) < WINDOW_S)
     if not ends:
         return {"alerts": 0, "all_received_s": None, "alerts_per_s": None}
-    exact = delays(ledger, storm_s - 0.002, storm_s + 0.002)
+    exact = delays(ledger, storm_s - WINDOW_S, storm_s + WINDOW_S)
     # Until nine tenths are there: the last ones wait for their unit's next attempt.
     most = ends[max(0, round(0.9 * len(ends)) - 1)]
     return {

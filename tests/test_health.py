@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +35,11 @@ from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.deletion import FaceLedger
 from edgeagent.system.board import Board, read_board
 from edgeagent.system.certificates import issue
+from edgeagent.system.sensors import TRUE_FOR_S, Sensors
 from tests import desk as builders
 from tests.bench_unit import UNIT, Bench, Officers, Watch
 from tests.board_folders import PI_4, write_board
+from tests.broker_tools import wait_for
 from tests.desk import Desk, at
 
 pytest_plugins = ["tests.bench_fixtures"]
@@ -87,18 +90,22 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.fixture
 def reporter(tmp_path: Path, desk: Desk, outbox: Outbox, link: RecordingLink) -> HealthReporter:
     """Of a Raspberry Pi 4 in a folder."""
+    board = write_board(tmp_path / "board", PI_4)
+    sensors = Sensors(lambda: read_board(board, tmp_path))
+    sensors.start()
+    wait_for(lambda: sensors.board.model is not None)
     return HealthReporter(
         desk.unit,
         Kind.LIVE,
         "0.1.0",
         "cd" * 32,
-        tmp_path,
         tmp_path / "health.prom",
         tmp_path / "none.crt",
         outbox,
         link,
         TOPIC,
-        root=write_board(tmp_path / "board", PI_4),
+        sensors,
+        root=board,
     )
 
 
@@ -152,6 +159,33 @@ def test_the_numbers_are_the_machines_and_the_programs(
     assert health.certificate_days is None  # there is no certificate; the state says so
     assert health.frames_per_s is None  # the camera is closed
     assert health.disk_free_bytes
+
+
+def test_a_sensor_whose_driver_hangs_costs_its_numbers_and_nothing_else(
+    reporter: HealthReporter, link: RecordingLink, desk: Desk
+) -> None:
+    answer, asked, seconds = threading.Event(), threading.Event(), [0.0]
+
+    def read() -> Board:
+        asked.set()
+        answer.wait()
+        return Board(temperature_c=50.0)
+
+    reporter.sensors = Sensors(read, lambda: seconds[0])
+    reporter.sensors.start()
+    assert asked.wait(60)
+    reporter.turn(sight(), BOOT, at(0), trusted=True)  # returns, though the driver does not
+    assert (heard(link, desk).temperature_c, heard(link, desk).outbox_pending) == (None, 0)
+    answer.set()
+    assert wait_for(lambda: reporter.sensors.board.temperature_c == 50.0, 60)
+    answer.clear()
+    seconds[0] = TRUE_FOR_S
+    reporter.turn(sight(), BOOT, at(30), trusted=True)
+    assert heard(link, desk).temperature_c == 50.0
+    seconds[0] += 1
+    reporter.turn(sight(), BOOT, at(60), trusted=True)
+    assert heard(link, desk).temperature_c is None, "what was read long ago says nothing of now"
+    answer.set()
 
 
 def test_frames_are_timed_from_capture_to_the_end_of_the_work(
@@ -221,6 +255,8 @@ def test_what_no_sensor_can_mean_is_left_out_and_the_rest_is_said(
     zone = reporter.root / "sys/class/thermal/thermal_zone0/temp"
     zone.write_text("2147483647\n")
     (reporter.root / "sys/class/hwmon/hwmon1/oc1_event_cnt").write_text("-5\n")
+    reporter.sensors.ask()
+    assert wait_for(lambda: reporter.sensors.board.over_current_events == -5, 60)
     reporter.turn(sight(), BOOT, at(0), trusted=True)
     health = heard(link, desk)
     assert (health.temperature_c, health.over_current_events) == (None, None)
@@ -252,14 +288,18 @@ def test_a_field_that_must_be_there_is_never_left_out() -> None:
 
 @pytest.mark.parametrize("place", ["gone/health.prom", "board"])
 def test_a_file_that_cannot_be_written_is_said_once_and_harms_nothing(
-    reporter: HealthReporter, link: RecordingLink, caplog: pytest.LogCaptureFixture, place: str
+    reporter: HealthReporter,
+    link: RecordingLink,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    place: str,
 ) -> None:
-    reporter.textfile = reporter.folder / place
+    reporter.textfile = tmp_path / place
     for second in (0, 30, 60):
         reporter.turn(sight(), BOOT, at(second), trusted=True)
     assert len(link.sent) == 3
     assert caplog.text.count("cannot be written") == 1
-    assert not list(reporter.folder.glob(".board*"))
+    assert not list(tmp_path.glob(".board*"))
 
 
 # --- the collector's file -----------------------------------------------------------------------------------
@@ -307,7 +347,7 @@ def test_a_name_with_anything_in_it_stays_one_label(name: str) -> None:
     found = textfile(builders.health(board=name))
     line = next(line for line in found.split("\n") if line.startswith("edgeagent_info{"))
     quoted = line.partition('board="')[2].partition('",os="')[0]
-    assert quoted.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\") == name or "\\" in name
+    assert re.sub(r"\\(.)", lambda escaped: {"n": "\n"}.get(escaped[1], escaped[1]), quoted) == name
     assert line.endswith("} 1")
 
 

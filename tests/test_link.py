@@ -6,8 +6,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client
 
-from edgeagent.alerts.link import MqttLink
+from edgeagent.alerts.link import WITHOUT_5_S, MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
 from edgeagent.alerts.topics import Topics, every_unit
 from edgeagent.demo.mosquitto_conf import LEASE_DESK
@@ -352,8 +352,13 @@ _CONNACK_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
 
 
 @contextmanager
-def _old_broker(folder: Path, manner: str) -> Iterator[LinkSettings]:
-    """Speaks TLS and MQTT 3.1.1; at a CONNECT of MQTT 5 it hangs up, keeps silent, or refuses."""
+def _old_broker(
+    folder: Path, manner: str, *, cuts: bool = False, asked: list[int] | None = None
+) -> Iterator[LinkSettings]:
+    """Speaks TLS and MQTT 3.1.1; at a CONNECT of MQTT 5 it hangs up, keeps silent, or refuses.
+
+    `asked`: the protocol of each CONNECT, 5 or 4. `cuts`: it hangs up right after its answer.
+    """
     now = datetime.now(UTC)
     make_authority(folder, "old-authority", now=now)
     server = issue(folder, "broker", server=True, hosts=("localhost",), days=2, now=now)
@@ -363,22 +368,30 @@ def _old_broker(folder: Path, manner: str) -> Iterator[LinkSettings]:
     over = threading.Event()
 
     def answer(connection: ssl.SSLSocket) -> None:
-        if b"MQTT\x04" in connection.recv(200):
+        known = b"MQTT\x04" in (said := connection.recv(200))
+        if asked is not None and said:
+            asked.append(said[said.index(b"MQTT") + 4])
+        if known:
             connection.sendall(_CONNACK_OK)
-            over.wait(60)
+            if not cuts:
+                over.wait(60)
         elif manner == "refuses":
             connection.sendall(_CONNACK_WRONG_PROTOCOL)
         elif manner == "keeps silent":
             connection.recv(1)  # until the client gives up
 
     def serve() -> None:
-        for _ in range(2):
-            raw, _address = listener.accept()
+        while not over.is_set():
+            try:
+                raw, _address = listener.accept()
+            except TimeoutError:
+                continue
             raw.settimeout(5.0)
-            with raw, context.wrap_socket(raw, server_side=True) as connection:
+            with raw, suppress(OSError), context.wrap_socket(raw, server_side=True) as connection:
                 answer(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         port = listener.getsockname()[1]
@@ -400,13 +413,26 @@ def test_a_broker_that_does_not_know_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path
         assert wait_for(lambda: not link.running)
 
 
-def _start(settings: LinkSettings) -> MqttLink:
+def test_a_broker_that_hung_up_on_mqtt_5_is_asked_for_it_again_after_an_hour_only(tmp_path: Path) -> None:
+    asked: list[int] = []
+    now = [0.0]
+    with _old_broker(tmp_path, "hangs up", cuts=True, asked=asked) as settings:
+        link = _start(replace(settings, retry_first_s=0.01, retry_cap_s=0.05), lambda: now[0])
+        assert wait_for(lambda: len(asked) >= 6, 60), link.last_error
+        assert asked[:6] == [5, 4, 4, 4, 4, 4]
+        now[0] = WITHOUT_5_S
+        assert wait_for(lambda: 5 in asked[6:], 60), link.last_error
+        link.close(None, timeout_s=2.0)
+        assert wait_for(lambda: not link.running)
+
+
+def _start(settings: LinkSettings, monotonic: Callable[[], float] = time.monotonic) -> MqttLink:
     link = MqttLink(
         settings,
         subscriptions=[],
         will=None,
         on_connected=lambda: None,
-        monotonic=time.monotonic,
+        monotonic=monotonic,
         rng=random.Random(1),
     )
     link.start()

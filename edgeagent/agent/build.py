@@ -33,6 +33,7 @@ from edgeagent.errors import DocumentError, KeyFileError
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.decide import Policy
 from edgeagent.safeguards.sources import SourceKind
+from edgeagent.system.board import read_board
 from edgeagent.system.clock import Clock
 from edgeagent.system.files import read_bounded
 from edgeagent.system.modelpack import ModelPack, Scene, load_pack
@@ -40,6 +41,7 @@ from edgeagent.system.networks import detector_of, embedder_of
 from edgeagent.system.notify import Notifier
 from edgeagent.system.process import Exposure
 from edgeagent.system.selftest import self_test
+from edgeagent.system.sensors import Sensors
 
 OUTBOX_CAPACITY = 1000
 IN_FLIGHT = 16
@@ -113,14 +115,15 @@ def run_unit(config: Config, clock: Clock, stop: threading.Event, exposure: Expo
             Kind.BENCH if topics.bench else Kind.LIVE,
             version,
             pack.sha256,
-            data,
             config.health_file,
             certificate,
             outbox,
             link,
             topics.health,
+            Sensors(lambda: read_board(Path("/"), data)),
         )
         agent.attach(link, Standing(exposure, certificate), health)
+        health.sensors.start()
         link.start()
         agent.run(stop, Progress(Notifier.from_environment(), lambda: link.running))
 

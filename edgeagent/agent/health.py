@@ -1,8 +1,8 @@
 """The unit's health: read, signed, published and written for a collector, every half minute.
 
 What cannot be read, or cannot be meant, is null, and a file that cannot be written is said once in the log.
-What this does not protect against: a sensor whose driver blocks holds the daemon's loop up. The camera closes
-all the same, as the capture process knows the lease's end (R16); a revocation waits until the driver answers.
+Sensors have a thread of their own: where a driver blocks, the machine's fields become null after 90 s, and
+the daemon's loop, with its leases and revocations, goes on.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from edgeagent.documents.table import HEALTH
 from edgeagent.errors import BrokerError, KeyFileError, OutboxError
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import SECOND, Instant
-from edgeagent.system.board import Board, own_memory_bytes, read_board
+from edgeagent.system.board import Board, own_memory_bytes
 from edgeagent.system.certificates import expires_in_days
+from edgeagent.system.sensors import Sensors
 
 log = logging.getLogger("edgeagent")
 
@@ -56,22 +57,22 @@ class HealthReporter:
     """Health messages of one start of the daemon.
 
     Attributes:
-        folder: the unit's data; its file system is the one that is looked at.
         textfile: where the numbers are written for a Prometheus collector.
         certificate: the TLS certificate that ends one day.
-        root: below which the machine's own files are.
+        sensors: of the machine; started by the caller.
+        root: below which the process finds its own memory.
     """
 
     identity: Identity
     kind: Kind
     version: str
     model_pack_sha256: str
-    folder: Path
     textfile: Path
     certificate: Path
     outbox: Outbox
     link: MqttLink
     topic: str
+    sensors: Sensors
     root: Path = Path("/")
     pace: Pace = field(default_factory=Pace)
     _frames: int = 0
@@ -133,7 +134,9 @@ class HealthReporter:
         except KeyFileError:
             days = None  # the state says why
         mine = {"process_bytes": own_memory_bytes(self.root), "certificate_days": days}
-        return mine | of_board(read_board(self.root, self.folder))
+        board = self.sensors.board
+        self.sensors.ask()  # for the next message
+        return mine | of_board(board)
 
     def _write(self, health: Health) -> None:
         failed = ""

@@ -28,6 +28,10 @@ _PUMP_S = 0.2
 _FAILURE = 0x80
 _NO_SUBSCRIBER = 0x10
 _PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
+WITHOUT_5_S = 3600.0
+"""So long a broker that hung up on MQTT 5 and took 3.1.1 is not asked again: else each unit of a fleet that
+comes back knocks twice. Not for ever: whoever cuts a connection at the right moment looks like such a broker.
+"""
 
 
 class MqttLink:
@@ -62,6 +66,7 @@ class MqttLink:
         self._on_connected = on_connected
         self._monotonic = monotonic
         self._rng = rng
+        self._without_5_until: float | None = None
         self._backoff = Backoff(settings.retry_first_s, settings.retry_cap_s)
         self._session: MqttSession | None = None
         self._counts = LinkCounts()
@@ -154,10 +159,13 @@ class MqttLink:
 
     def _establish(self) -> MqttSession | None:
         """A ready session over MQTT 5, else over 3.1.1; None, with `last_error` set, over neither."""
-        for protocol, name in _PROTOCOLS.items():
+        without_5 = self._without_5_until is not None and self._monotonic() < self._without_5_until
+        for protocol in list(_PROTOCOLS)[without_5:]:
             session = self._attempt(protocol)
             if session.phase is Phase.READY:
-                self.broker_protocol = name
+                self.broker_protocol = _PROTOCOLS[protocol]
+                if protocol is MQTTProtocolVersion.MQTTv311 and not without_5:
+                    self._without_5_until = self._monotonic() + WITHOUT_5_S
                 return session
             session.close(polite=False)
             if not session.wrong_protocol or self._stop.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeagent.alerts.link_types import LinkSettings
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from edgeagent.config import Config, DeskConfig
 
 SECRET_OCTETS = 16
+DESK_IN_FLIGHT, DESK_INBOX = 512, 2048
+"""Receipts, leases and alerts of a fleet in one burst; what finds no room comes at the next repetition."""
 
 
 def new_client_id(name: str) -> str:
@@ -39,3 +42,8 @@ def link_settings(config: Config | DeskConfig, name: str) -> LinkSettings:
         cert_file=config.path(broker.certificate),
         key_file=config.path(broker.key),
     )
+
+
+def of_a_desk(settings: LinkSettings) -> LinkSettings:
+    """With room for all units at once, where a unit has room for its own messages."""
+    return replace(settings, max_in_flight=DESK_IN_FLIGHT, inbox_size=DESK_INBOX)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgeagent.alerts.link import MqttLink
 from edgeagent.alerts.link_types import Incoming, Subscription
+from edgeagent.alerts.settings import of_a_desk
 from edgeagent.alerts.topics import every_unit, split_topic
 from edgeagent.controlroom.lease_holder import read_state
 from edgeagent.controlroom.receiver import Receiver
@@ -118,7 +119,7 @@ def run(task: DeskTask) -> None:
     trust = open_trust_store(unbase64url(task.trust), task.root)
     data = Path(task.folder) / DATABASE
     link = MqttLink(
-        settings_of(identity.name, task.endpoint),
+        of_a_desk(settings_of(identity.name, task.endpoint)),
         subscriptions=[
             Subscription(every_unit("alert", bench=True)),
             Subscription(every_unit("state", bench=True), accept_retained=True),

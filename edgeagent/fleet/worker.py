@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
+import os
 import queue
 import time
 from datetime import timedelta
@@ -30,6 +32,8 @@ from edgeagent.fleet.wire import (
 from edgeagent.system.clock import SystemClock
 
 REPORT_EVERY_S = 0.25
+YIELDS = 15
+"""Niceness: the broker and the control room go first, as units in the field take no processor from them."""
 TURN_S = 0.02
 """Adds 10 ms on average to the moment at which a unit sees its receipt; the daemon has 50 ms, or a frame."""
 
@@ -165,9 +169,17 @@ class Worker:
         self._released.clear()
 
 
+def yield_to_others() -> None:
+    """This process and its session come after the broker and the control room."""
+    os.nice(YIELDS)
+    with contextlib.suppress(OSError):  # where the kernel shares by session, niceness counts within it only
+        Path("/proc/self/autogroup").write_text(str(YIELDS))
+
+
 def main() -> None:
     """Read the task, do it, say how it went."""
     logging.getLogger("edgeagent").setLevel(logging.ERROR)
+    yield_to_others()
     try:
         task = first_line(WorkerTask)
         Worker(task).run(orders())

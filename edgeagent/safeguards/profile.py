@@ -19,7 +19,8 @@ MOST_CERTIFIED_FPIR = 0.001
 class StrictModel(BaseModel):
     """Base of every document model: unknown fields refused, no coercion, immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # Deferred: a program builds the tables of the documents that it reads, not of all that there are.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Profile(StrictModel):
