@@ -42,10 +42,11 @@ BROKERS = {"mosquitto": mosquitto, "rabbitmq": rabbitmq}
 def main() -> None:
     asked = _arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {"runs": [], "failed": []}
+    began = time.monotonic()
+    result: dict[str, Any] = {"machine": _machine(), "runs": [], "failed": []}
     if asked.add:
-        result = json.loads((asked.out / "fleet.json").read_text())
-    result |= {"machine": _machine(), "settings": _settings(asked.phase)}
+        result |= json.loads((asked.out / "fleet.json").read_text())
+    result["settings"] = _settings(asked.phase)
     for name, sizes in (("mosquitto", asked.mosquitto), ("rabbitmq", asked.rabbitmq)):
         if not sizes:
             continue
@@ -64,13 +65,12 @@ def main() -> None:
                     result["runs"].append(run)
                 _write(result, asked.out)
     result["machine"]["load_after"] = _load()
-    result["machine"]["seconds"] = round(time.monotonic() - result["machine"].pop("began"))
     _write(result, asked.out)
     if asked.docs is not None:
         put(asked.out, asked.docs)
     lost = sum(run["alerts"]["lost"] for run in result["runs"])
     unsettled = [run for run in result["runs"] if "error" in run]
-    say(f"done in {result['machine']['seconds']} s; lost: {lost}; {asked.out / 'fleet.json'}")
+    say(f"done in {time.monotonic() - began:.0f} s; lost: {lost}; {asked.out / 'fleet.json'}")
     raise SystemExit(1 if lost or unsettled or result["failed"] else 0)
 
 
@@ -104,7 +104,6 @@ def _machine() -> dict[str, Any]:
         "processor": model[0].partition(": ")[2] if model else "unknown",
         "python": sys.version.split()[0],
         "load_before": _load(),
-        "began": time.monotonic(),
     }
 
 

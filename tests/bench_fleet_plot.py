@@ -44,13 +44,12 @@ def draw(result: dict[str, Any], target: Path) -> None:
         panel.set_ymargin(0.15)
         panel.grid(color="0.9")
         panel.legend(fontsize=8)
-    for panel in (axes[0][0], axes[1][0]):
+    for panel in (axes[0][0], axes[0][1], axes[1][0]):
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.minorticks_off()
-    for panel in (axes[0][1], axes[1][1]):
-        panel.set_ylim(0, 1.15 * max(panel.get_ylim()[1], 1.0))
+    axes[1][1].set_ylim(0, 1.15 * max(axes[1][1].get_ylim()[1], 1.0))
     machine = result["machine"]
     figure.suptitle(
         f"edgeagent fleet bench, {machine['date']}: everything on one machine, {machine['cpus']} cores, "
