@@ -353,11 +353,17 @@ _CONNACK_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
 
 @contextmanager
 def _old_broker(
-    folder: Path, manner: str, *, cuts: bool = False, asked: list[int] | None = None
+    folder: Path,
+    manner: str,
+    *,
+    cuts: bool = False,
+    asked: list[int] | None = None,
+    hesitates_s: float = 0.0,
 ) -> Iterator[LinkSettings]:
     """Speaks TLS and MQTT 3.1.1; at a CONNECT of MQTT 5 it hangs up, keeps silent, or refuses.
 
     `asked`: the protocol of each CONNECT, 5 or 4. `cuts`: it hangs up right after its answer.
+    `hesitates_s`: before it begins with TLS, one connection after the other.
     """
     now = datetime.now(UTC)
     make_authority(folder, "old-authority", now=now)
@@ -374,11 +380,18 @@ def _old_broker(
         if known:
             connection.sendall(_CONNACK_OK)
             if not cuts:
-                over.wait(60)
+                hold(connection)
         elif manner == "refuses":
             connection.sendall(_CONNACK_WRONG_PROTOCOL)
         elif manner == "keeps silent":
             connection.recv(1)  # until the client gives up
+
+    def hold(connection: ssl.SSLSocket) -> None:
+        connection.settimeout(0.1)
+        while not over.is_set():
+            with suppress(TimeoutError):
+                if not connection.recv(100):
+                    return
 
     def serve() -> None:
         while not over.is_set():
@@ -387,6 +400,7 @@ def _old_broker(
             except TimeoutError:
                 continue
             raw.settimeout(5.0)
+            time.sleep(hesitates_s)
             with raw, suppress(OSError), context.wrap_socket(raw, server_side=True) as connection:
                 answer(connection)
 
@@ -422,6 +436,15 @@ def test_a_broker_that_hung_up_on_mqtt_5_is_asked_for_it_again_after_an_hour_onl
         assert asked[:6] == [5, 4, 4, 4, 4, 4]
         now[0] = WITHOUT_5_S
         assert wait_for(lambda: 5 in asked[6:], 60), link.last_error
+        link.close(None, timeout_s=2.0)
+        assert wait_for(lambda: not link.running)
+
+
+def test_a_broker_that_is_slower_than_the_first_patience_is_reached_all_the_same(tmp_path: Path) -> None:
+    """As one is whose whole fleet comes back at once; everybody would leave before his turn, for ever."""
+    with _old_broker(tmp_path, "refuses", hesitates_s=1.2) as settings:
+        link = _start(replace(settings, connect_timeout_s=0.1, retry_cap_s=0.5))
+        assert wait_for(lambda: link.connected, 60), link.last_error
         link.close(None, timeout_s=2.0)
         assert wait_for(lambda: not link.running)
 

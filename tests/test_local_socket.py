@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +53,26 @@ def forwarder(path: Path, host: str, port: int) -> Iterator[list[bytes]]:
         yield seen
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+def test_the_link_uses_no_other_kind_of_socket(mosquitto: Broker, tmp_path: Path) -> None:
+    """The service may use no other (`RestrictAddressFamilies=AF_UNIX`), or it reaches no broker."""
+    families: set[int] = set()
+    watching = True
+
+    def hook(event: str, values: tuple[object, ...]) -> None:
+        if watching and event == "socket.__new__" and threading.current_thread().name == "mqtt":
+            families.add(int(str(values[1])))
+
+    sys.addaudithook(hook)  # for good, so it can be told to look away
+    running = mosquitto.running
+    with forwarder(tmp_path / "broker", running.host, running.port):
+        unit = mosquitto.connected_link("unit-a", UNIT.receipt, through=tmp_path / "broker", port=1)
+        unit.publish(UNIT.alert, b"anything")
+        assert wait_for(lambda: unit.counts.acknowledged == 1, 60)
+        unit.close(None, timeout_s=2.0)
+    watching = False
+    assert families == {int(socket.AF_UNIX)}
 
 
 def test_alerts_and_receipts_pass_and_the_forwarder_sees_tls_only(mosquitto: Broker, tmp_path: Path) -> None:

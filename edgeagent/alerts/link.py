@@ -28,6 +28,10 @@ _PUMP_S = 0.2
 _FAILURE = 0x80
 _NO_SUBSCRIBER = 0x10
 _PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
+PATIENCE_MOST_S = 30.0
+"""An attempt may take twice as long after each that failed, up to this. With one patience for ever, a
+broker that cannot greet a whole fleet within it greets nobody: each has left when its turn comes. Measured.
+"""
 WITHOUT_5_S = 3600.0
 """So long a broker that hung up on MQTT 5 and took 3.1.1 is not asked again: else each unit of a fleet that
 comes back knocks twice. Not for ever: whoever cuts a connection at the right moment looks like such a broker.
@@ -148,7 +152,7 @@ class MqttLink:
         attempt = 0
         try:
             while not self._stop.is_set():
-                session = self._establish()
+                session = self._establish(self._patience_s(attempt))
                 if session is not None and self._serve(session) > self._settings.keepalive_s:
                     attempt = 0  # only a connection that lasted counts as a success
                 if not self._stop.is_set():
@@ -157,11 +161,15 @@ class MqttLink:
         finally:
             self._session = None
 
-    def _establish(self) -> MqttSession | None:
+    def _patience_s(self, attempt: int) -> float:
+        first_s = self._settings.connect_timeout_s
+        return max(first_s, min(first_s * 2.0 ** min(attempt, 16), PATIENCE_MOST_S))
+
+    def _establish(self, patience_s: float) -> MqttSession | None:
         """A ready session over MQTT 5, else over 3.1.1; None, with `last_error` set, over neither."""
         without_5 = self._without_5_until is not None and self._monotonic() < self._without_5_until
         for protocol in list(_PROTOCOLS)[without_5:]:
-            session = self._attempt(protocol)
+            session = self._attempt(protocol, patience_s)
             if session.phase is Phase.READY:
                 self.broker_protocol = _PROTOCOLS[protocol]
                 if protocol is MQTTProtocolVersion.MQTTv311 and not without_5:
@@ -173,15 +181,16 @@ class MqttLink:
         self.last_error = session.fault
         return None
 
-    def _attempt(self, protocol: MQTTProtocolVersion) -> MqttSession:
+    def _attempt(self, protocol: MQTTProtocolVersion, patience_s: float) -> MqttSession:
+        settings = replace(self._settings, connect_timeout_s=patience_s)
         session = MqttSession(
-            self._settings, protocol, will=self._will, on_message=self._arrived, on_ack=self._acknowledged
+            settings, protocol, will=self._will, on_message=self._arrived, on_ack=self._acknowledged
         )
         try:
             session.connect(self._tls())  # read again each time: a renewed certificate needs no restart
         except KeyFileError as error:
             session.give_up(BrokerError(error.what, where=error.where, next_step=error.next_step))
-        deadline = self._monotonic() + self._settings.connect_timeout_s
+        deadline = self._monotonic() + patience_s
         while session.pending and not self._stop.is_set():
             session.pump(_PUMP_S)
             if session.phase is Phase.ACCEPTED:

@@ -14,7 +14,14 @@ import struct
 from collections.abc import Callable, Sequence
 
 from paho.mqtt import MQTTException
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.client import (
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+    MQTTMessageInfo,
+    time_func,
+)
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -91,6 +98,7 @@ class MqttSession:
             self._end(link_faults.from_os_error(error, self._where))
         else:
             self._sent = True
+            self._wake_by_unix_sockets()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Ask for all filters at once; the session is ready when the broker grants every one."""
@@ -171,7 +179,7 @@ class MqttSession:
         # Equal limits leave paho nothing to queue: the message after the last slot is refused.
         client.max_inflight_messages_set(self._settings.max_in_flight)
         client.max_queued_messages_set(self._settings.max_in_flight)
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = self._opened
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
@@ -182,12 +190,32 @@ class MqttSession:
         client.on_socket_register_write = lambda _client, _data, _socket: None
         return client
 
+    def _wake_by_unix_sockets(self) -> None:
+        """The pair by which `publish` wakes our loop. paho would make its own in AF_INET, which the service
+        may not use (`RestrictAddressFamilies=AF_UNIX`): a unit in its sandbox would never reach its broker.
+        """
+        client, (reader, writer) = self._client, socket.socketpair(socket.AF_UNIX)
+        reader.setblocking(False)
+        writer.setblocking(False)
+        client._sockpairR, client._sockpairW = reader, writer  # closed by paho with the rest
+
+    @staticmethod
+    def _opened(client: Client, _data: object, opened: object) -> None:
+        """TCP and TLS stand; CONNECT follows. paho counts a broker's silence from before the handshake.
+
+        Without TCP_NODELAY a receipt or a lease that follows an acknowledgement waits for 40 ms, until the
+        broker's kernel has confirmed that, which it puts off. Measured.
+        """
+        client._last_bytes_received = client._last_msg_out = time_func()
+        if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def _let_go(self) -> None:
         # The callbacks tie us and the client into a ring, which would keep its sockets and messages until
         # the garbage collector came by; a device that loses its broker often must not grow meanwhile.
         client = self._client
         client.on_connect = client.on_disconnect = client.on_subscribe = client.on_publish = None
-        client.on_log = client.on_message = client.on_socket_register_write = None
+        client.on_log = client.on_message = client.on_socket_register_write = client.on_socket_open = None
 
     def _end(self, fault: BrokerError) -> None:
         if self.phase is Phase.CONNECTING and self._v5 and self._sent:
@@ -238,14 +266,6 @@ class MqttSession:
     def _logged(self, _client: Client, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._socket_log = text
-
-
-def _send_at_once(_client: Client, _data: object, opened: object) -> None:
-    """Without this a receipt or a lease that follows an acknowledgement waits for 40 ms: Nagle's algorithm
-    holds it back until the broker's kernel has confirmed the acknowledgement, which that puts off. Measured.
-    """
-    if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _properties(packet: int) -> Properties:
