@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
+import json
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -105,6 +108,15 @@ def test_only_what_the_configuration_names_travels(folder: Path) -> None:
     assert found.left == ["notes.txt"]
 
 
+def linked_key(folder: Path, name: str) -> None:
+    """A private key elsewhere on the desk, and in the unit's folder a link to it, or to where it lies."""
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "unit.key").write_text("-----BEGIN PRIVATE KEY-----")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(elsewhere / "unit.key" if name.endswith(".json") else elsewhere)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -117,6 +129,10 @@ def test_only_what_the_configuration_names_travels(folder: Path) -> None:
         (lambda f: (f / "edgeagent.toml").write_text(TOML.replace("/var/lib/edgeagent", "d")), "must be"),
         (lambda f: (f / "my.pem").write_text("-----BEGIN EC PRIVATE KEY-----"), "is a private key"),
         (lambda f: (f / "tls/k.json").write_text('{"sign_d": "x"}'), "is a private key"),
+        (lambda f: (f / "trust.json").write_text(" " * (1 << 20) + '"seal_d"'), "is a private key"),
+        (lambda f: linked_key(f, "keys"), "is a link to a folder"),
+        (lambda f: linked_key(f, "tls/old"), "is a link to a folder"),
+        (lambda f: linked_key(f, "trust.json"), "is a private key"),
     ],
 )
 def test_a_folder_that_cannot_work_is_refused_by_name(folder: Path, change: Any, words: str) -> None:
@@ -163,7 +179,7 @@ def test_nft_takes_the_filter() -> None:
         ({"systemd": "247"}, 0.0, "has systemd 247"),
         ({"missing": ["nft"]}, 0.0, "lacks nft"),
         ({"free": {"/opt": -1, "/var/lib/edgeagent-deploy": 1}}, 0.0, "read-only root"),
-        ({"service": {"StatusText": "LIVE [R16]"}}, 0.0, "is LIVE"),
+        ({"service": {"StatusText": "LIVE [R16]", "ActiveState": "active"}}, 0.0, "is LIVE"),
         ({}, 3600.0, "clock that is \\+3600 s"),
         ({}, -3600.0, "clock that is -3600 s"),
     ],
@@ -171,6 +187,12 @@ def test_nft_takes_the_filter() -> None:
 def test_a_unit_that_is_not_fit_is_left_alone(change: dict[str, Any], offset: float, words: str) -> None:
     with pytest.raises(unit("faults").DeployError, match=words):
         unit("preflight").fit({**FACTS, **change}, offset)
+
+
+def test_the_last_words_of_a_daemon_that_is_down_do_not_count_as_live() -> None:
+    """Else a unit whose daemon died in use could never be repaired by a deployment."""
+    service = {"StatusText": "LIVE [R16]", "ActiveState": "failed"}
+    unit("preflight").fit({**FACTS, "service": service}, 0.0)
 
 
 def test_a_fit_unit_is_accepted_and_the_port_of_its_ssh_is_found() -> None:
@@ -193,6 +215,34 @@ def test_the_units_side_is_the_same_bytes_each_time_and_needs_no_library() -> No
     assert "unit/on_unit/cli.py" in names
     sources = sorted((ROOT / "deploy/unit/on_unit").glob("*.py"))
     assert not [file.name for file in sources if "from edgeagent" in file.read_text()]
+
+
+@pytest.mark.parametrize(
+    ("phases", "waits"),
+    [
+        (["switching", "new-connection", "new-connection", "done"], 1),
+        (["new-connection", "done"], 1),
+        (["switching", "going-back", "done"], 0),
+        (["done"], 0),
+    ],
+)
+def test_the_last_step_is_said_once_however_quick_the_unit_is(
+    phases: list[str], waits: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(unit("deploy"), "POLL_S", 0.0)
+    seen_at, told = iter(phases), []
+
+    class Tool:
+        def ask(self, _: str) -> dict[str, str]:
+            return {"transaction": "t", "phase": next(seen_at)}
+
+        def confirm(self, transaction: str) -> bool:
+            told.append(transaction)
+            return True
+
+    assert unit("deploy")._watch(Tool(), "t", unit("say").Steps())["phase"] == "done"
+    assert capsys.readouterr().out.count("waiting for READY") == waits
+    assert told == ["t"] * waits
 
 
 # --- the unit's side: links that go over, and back ----------------------------------------------------------
@@ -308,3 +358,385 @@ def test_a_configuration_that_was_changed_on_the_unit_is_not_deleted(places: Any
     with pytest.raises(there.UnitError, match="was changed on the unit"):
         stage.unpack_config(places, "no such archive", "0123456789ab")
     assert (places.versions / "0123456789ab" / "edgeagent.toml").read_text() == "changed by hand"
+
+
+# --- what is looked at again at the last moment -------------------------------------------------------------
+
+
+@dataclass
+class Daemon:
+    """The unit's service manager, of which only the daemon's word matters here."""
+
+    says: list[str]
+    told: list[tuple[str, ...]] = field(default_factory=list)
+
+    def shown(self, _: str = "") -> dict[str, str]:
+        text = self.says.pop(0) if len(self.says) > 1 else self.says[0]
+        return {"ActiveState": "active", "MainPID": "1", "StatusText": text, "Result": "success"}
+
+    def systemctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        self.told.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    def disturbed(self) -> list[tuple[str, ...]]:
+        """What reached the daemon or its way to the broker."""
+        verbs = ("restart", "try-restart", "stop", "start")
+        return [call for call in self.told if call[0] in verbs and any("journald" not in c for c in call[1:])]
+
+
+@pytest.fixture
+def enrolled(places: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A unit that has its keys, with a second release and configuration beside those in use."""
+    release(places, "2")
+    for name in ("unit.key", "tls/unit-07.key"):
+        (places.etc / name).parent.mkdir(exist_ok=True)
+        (places.etc / name).write_text("a private key")
+    config(places, "old", **{"edgeagent.toml": TOML})
+    config(places, "new", **{"edgeagent.toml": TOML.replace("van", "station")})
+    links, durable = unit("on_unit.links"), unit("on_unit.durable")
+    links.put(links.config_links(places, "old"))
+    durable.flip(places.current, "versions/old")
+    links.tidy(places)
+    switch = unit("on_unit.switch")
+    monkeypatch.setattr(switch, "HEALTHY_S", 0.1)
+    monkeypatch.setattr(switch, "load_firewall", lambda _: "")
+    return places
+
+
+def served(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("switch", "service", "pending", "remove"):
+        for name in ("shown", "systemctl"):
+            monkeypatch.setattr(unit(f"on_unit.{module}"), name, getattr(daemon, name), raising=False)
+
+
+def progress(places: Any) -> dict[str, Any]:
+    return dict(json.loads((places.run / "progress.json").read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("says", "outcome"),
+    [(["LIVE [R16]"], "not begun"), (["STANDBY [R16]", "LIVE [R16]"], "rolled back")],
+    ids=["since it was looked at first", "in the middle of the switch"],
+)
+def test_a_unit_that_went_live_meanwhile_is_not_disturbed(
+    enrolled: Any, monkeypatch: pytest.MonkeyPatch, says: list[str], outcome: str
+) -> None:
+    daemon, before = Daemon(says), seen(enrolled)
+    served(daemon, monkeypatch)
+    unit("on_unit.switch").switch(enrolled, "2", "new", "t")
+    said = progress(enrolled)
+    assert (said["phase"], said["outcome"]) == ("done", outcome)
+    assert "is LIVE" in said["reason"]
+    assert daemon.disturbed() == []
+    assert not enrolled.pending.exists()
+    assert {name: to for name, to in seen(enrolled).items() if "recover" not in name} == before
+
+
+def test_a_unit_in_standby_is_switched(enrolled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same unit and the same switch as above, to show that nothing else refuses there."""
+    daemon = Daemon(["STANDBY [R16]"])
+    served(daemon, monkeypatch)
+    unit("on_unit.switch").confirm(enrolled, "t")
+    unit("on_unit.switch").switch(enrolled, "2", "new", "t")
+    assert progress(enrolled)["outcome"] == "ready", progress(enrolled)
+    assert ("restart", "edgeagent.service") in daemon.told
+    assert enrolled.program.readlink().name == "edgeagent-2"
+
+
+def test_a_live_unit_keeps_its_program(enrolled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon, before = Daemon(["LIVE [R16]"]), seen(enrolled)
+    served(daemon, monkeypatch)
+    with pytest.raises(unit("on_unit.places").UnitError, match="is LIVE"):
+        unit("on_unit.remove").remove(enrolled)
+    assert daemon.told == []
+    assert seen(enrolled) == before
+
+
+@pytest.mark.parametrize("wrong", ["unit-7.key", "/run/credentials/edgeagent.service/unit.key"])
+def test_a_wrong_path_of_a_key_does_not_stop_an_enrolled_unit(
+    enrolled: Any, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    config(enrolled, "wrong", **{"edgeagent.toml": TOML.replace('"unit.key"', f'"{wrong}"')})
+    refused = unit("on_unit.places").UnitError
+    with pytest.raises(
+        refused, match=rf"unit\.key = {re.escape(wrong)}; it has .*/etc/edgeagent/unit\.key \(file\)"
+    ):
+        unit("on_unit.check").check(enrolled, "2", "wrong")
+    daemon = Daemon(["STANDBY [R16]"])
+    served(daemon, monkeypatch)
+    unit("on_unit.switch").switch(enrolled, "2", "wrong", "t")
+    assert progress(enrolled)["outcome"] == "not begun"
+    assert daemon.disturbed() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p: None, True),
+        (lambda p: (p.etc / "tls/unit-07.key").unlink(), False),
+        (lambda p: (p.etc / "edgeagent.toml").unlink(), False),
+        (lambda p: state(p, '{"stage": "enrolled"}'), True),
+        (lambda p: state(p, '{"stage": "requested"}'), False),
+        (lambda p: state(p, "{"), False),
+        (lambda p: state(p, "[]"), False),
+    ],
+    ids=["keys there", "half", "no configuration", "enrol finished", "enrol begun", "damaged", "strange"],
+)
+def test_a_unit_is_enrolled_when_it_has_what_it_runs_with(enrolled: Any, change: Any, expected: bool) -> None:
+    change(enrolled)
+    assert unit("on_unit.keys").enrolled(enrolled) is expected
+
+
+def state(places: Any, text: str) -> None:
+    """How far an enrolment is, on a unit whose configuration finds no key."""
+    (places.etc / "unit.key").unlink()
+    places.staging.mkdir()
+    (places.staging / "state.json").write_text(text)
+
+
+def test_what_undeploy_leaves_is_named_with_how_it_goes(enrolled: Any) -> None:
+    for name in ("credentials/unit.key", "enrolment/tls.key"):
+        (enrolled.etc / name).parent.mkdir(exist_ok=True)
+        (enrolled.etc / name).write_text("a private key")
+    for name in ("deployment-keys/market-1.key", "audit/audit-000001.jsonl"):
+        (enrolled.data / name).parent.mkdir(parents=True)
+        (enrolled.data / name).write_text("x")
+    found = unit("on_unit.remove").stays(enrolled)
+    said = "\n".join(unit("say").left_behind("unit-07", found))
+    for path, kind in (
+        ("/etc/edgeagent/credentials/unit.key", "sealed"),
+        ("/etc/edgeagent/enrolment/tls.key", "of an enrolment"),
+        ("/etc/edgeagent/unit.key", "file"),
+        ("/etc/edgeagent/tls/unit-07.key", "file"),
+        ("/var/lib/edgeagent/deployment-keys/market-1.key", "of a deployment"),
+    ):
+        assert f"private key  {path} ({kind})" in said
+    order = ("scp -r root@unit-07:/var/lib/edgeagent/audit", "revoke", "shred -u", "destroy the card")
+    found_at = [said.index(words) for words in order]
+    assert found_at == sorted(found_at)
+
+
+def test_how_what_is_left_goes_is_a_command_that_does_it(enrolled: Any) -> None:
+    (enrolled.data / "audit").mkdir(parents=True)
+    (enrolled.data / "audit/audit-000001.jsonl").write_text("x")
+    lines = unit("say").left_behind("unit-07", unit("on_unit.remove").stays(enrolled))
+    command = next(line for line in lines if "shred" in line).split("on the unit: ")[1]
+    for path in ("/etc/edgeagent", "/var/lib/edgeagent"):
+        command = command.replace(f" {path}", f" {enrolled.root}{path}")
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert not enrolled.etc.exists()
+    assert not enrolled.data.exists()
+
+
+def test_a_unit_with_nothing_on_it_is_said_to_have_nothing(tmp_path: Path) -> None:
+    empty = unit("on_unit.places").Places(tmp_path)
+    assert unit("say").left_behind("u", unit("on_unit.remove").stays(empty)) == [
+        "no file of edgeagent's is left on it"
+    ]
+
+
+# --- what travels of a package ------------------------------------------------------------------------------
+
+
+def built(folder: Path, name: str, **files: str) -> Any:
+    """A package with these files, as make_deb.py lays it out."""
+    home = folder / name / "opt" / "home"
+    (home / "bin").mkdir(parents=True)
+    for path, text in files.items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
+    (home / "bin/python3").symlink_to("/usr/bin/python3")
+    (home / "bin/script").write_text("#!/bin/sh")
+    (home / "bin/script").chmod(0o755)
+    there = sorted(path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
+    listed = "".join(f"{digest_of(each)}  {each.relative_to(home)}\n" for each in there)
+    (home / "files.sha256").write_text(listed)
+    made = f"{name}-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
+    home.rename(home.with_name(f"edgeagent-{made}"))
+    control = folder / name / "DEBIAN/control"
+    control.parent.mkdir()
+    fields = {
+        "Package": "edgeagent",
+        "Version": "1",
+        "Architecture": "all",
+        "Maintainer": "x <x@example.org>",
+    }
+    fields |= {"Depends": "python3 (>= 3.11)", "Installed-Size": "1", "Edgeagent-Release": made}
+    control.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()) + "Description: x\n")
+    file = folder / f"{name}.deb"
+    call = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(folder / name), str(file)]
+    subprocess.run(call, check=True, capture_output=True)
+    return unit("package").inspect(file)
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class OnUnit:
+    """The unit's side without a connection."""
+
+    def __init__(self, places: Any) -> None:
+        self.places = places
+
+    def ask(self, step: str, *, content: bytes) -> Any:
+        assert step == "lacks"
+        return unit("on_unit.parcel").lacks(self.places, content)
+
+
+@dataclass
+class Travel:
+    """A unit on which one package runs already."""
+
+    places: Any
+    folder: Path
+
+    def facts(self) -> dict[str, Any]:
+        return {"release": "any", "releases": [], "incoming": []}
+
+    def cargo(self, package: Any) -> Any:
+        return unit("parcel").cargo(OnUnit(self.places), self.facts(), package, self.folder)
+
+    def arrives(self, package: Any) -> Path:
+        """Send it, unpack it; the release's folder, every file of which was compared with the list."""
+        goods = self.cargo(package)
+        self.places.incoming.mkdir(exist_ok=True)
+        shutil.copyfile(goods.file, self.places.incoming / goods.name)
+        unit("on_unit.stage").unpack_program(self.places, goods.name, package.release)
+        return Path(self.places.release(package.release))
+
+
+@pytest.fixture
+def travel(tmp_path: Path) -> Travel:
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("dpkg-deb is not installed")
+    made = unit("on_unit.places").Places(tmp_path / "root")
+    for folder in (made.opt, made.state):
+        folder.mkdir(parents=True)
+    first = built(tmp_path, "first", library="x" * 200_000, program="1", **{"lib/same": "s", "lib/copy": "s"})
+    shutil.copyfile(first.file, made.state / "first.deb")
+    made.incoming.mkdir()
+    shutil.copyfile(first.file, made.incoming / "first.deb")
+    unit("on_unit.stage").unpack_program(made, "first.deb", first.release)
+    made.program.symlink_to(f"edgeagent-{first.release}")
+    return Travel(made, tmp_path)
+
+
+def test_of_an_update_only_what_is_new_travels(travel: Travel) -> None:
+    package = built(travel.folder, "next", library="x" * 200_000, program="2", moved="s", **{"lib/same": "s"})
+    assert travel.cargo(package).size < 2000
+    home, old = travel.arrives(package), travel.places.program.resolve()
+    assert (home / "program").read_text() == "2"
+    assert (home / "moved").read_text() == "s"
+    assert not (home / "lib/copy").exists()
+    assert (home / "bin/python3").readlink() == Path("/usr/bin/python3")
+    assert (home / "bin/script").stat().st_mode & 0o777 == 0o755
+    assert (home / "library").samefile(old / "library")
+    assert (old / "program").read_text() == "1"
+
+
+def test_a_file_that_decayed_on_the_card_travels_again(travel: Travel) -> None:
+    old = travel.places.program.resolve()
+    (old / "lib/same").write_text("t")
+    (old / "lib/copy").write_text("t")
+    package = built(travel.folder, "next", library="x" * 200_000, program="1", **{"lib/same": "s"})
+    assert (travel.arrives(package) / "lib/same").read_text() == "s"
+
+
+@pytest.mark.parametrize(
+    "why", ["nothing runs there", "most of it is new", "its list is gone", "the same package"]
+)
+def test_a_package_travels_whole_or_not_at_all_where_a_part_is_no_use(travel: Travel, why: str) -> None:
+    library = "y" if why == "most of it is new" else "x"
+    package = built(travel.folder, "next", library=library * 200_000, program="2")
+    facts = travel.facts()
+    if why == "nothing runs there":
+        facts["release"] = None
+    if why == "its list is gone":
+        (travel.places.program.resolve() / "files.sha256").unlink()
+    if why == "the same package":
+        facts["releases"] = [package.release]
+    goods = unit("parcel").cargo(OnUnit(travel.places), facts, package, travel.folder)
+    assert goods.name == f"{package.sha256}.deb"
+    assert goods.file == (None if why == "the same package" else package.file)
+
+
+def test_what_changed_between_question_and_parcel_is_refused_whole(travel: Travel) -> None:
+    package = built(travel.folder, "next", library="x" * 200_000, program="2")
+    goods = travel.cargo(package)
+    (travel.places.program.resolve() / "library").write_text("decayed meanwhile")
+    shutil.copyfile(goods.file, travel.places.incoming / goods.name)
+    with pytest.raises(unit("on_unit.places").UnitError, match="lacks library"):
+        unit("on_unit.stage").unpack_program(travel.places, goods.name, package.release)
+    assert [path.name for path in travel.places.opt.iterdir() if path.name.startswith(".")] == []
+    assert not travel.places.release(package.release).exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "lib/../../x", ""])
+def test_a_list_that_leads_elsewhere_is_refused(travel: Travel, path: str) -> None:
+    with pytest.raises(unit("on_unit.places").UnitError, match="names"):
+        unit("on_unit.parcel").lacks(travel.places, f"{'0' * 64}  {path}\n".encode())
+
+
+def test_a_package_that_is_cut_short_is_named(travel: Travel) -> None:
+    package = built(travel.folder, "next", library="x" * 200_000, program="2")
+    content = package.file.read_bytes()
+    package.file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(unit("faults").FolderError, match="cannot be read"):
+        travel.cargo(package)
+
+
+# --- building the package -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_deb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """make_deb.py for a small tree of its own; what builds only notes that it did."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    spec = importlib.util.spec_from_file_location("make_deb", ROOT / "deploy/package/make_deb.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    tree = tmp_path / "tree"
+    (tree / "edgeagent").mkdir(parents=True)
+    (tree / "edgeagent/errors.py").write_text("1")
+    (tree / "pyproject.toml").write_text('version = "0.1.0"\n')
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for step in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(tree), *step], check=True, capture_output=True)
+    monkeypatch.setattr(made, "REPOSITORY", tree)
+    made.times = 0
+
+    def note(package: Path, *_: str) -> None:
+        made.times += 1
+        package.write_text(f"package {made.times}")
+
+    monkeypatch.setattr(made, "_build", note)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "times"),
+    [
+        (lambda tree, package: None, 1),
+        (lambda tree, package: (tree / "notes.txt").write_text("not in the package"), 1),
+        (lambda tree, package: (tree / "edgeagent/errors.py").write_text("2"), 2),
+        (lambda tree, package: (tree / "edgeagent/new.py").write_text("not committed"), 2),
+        (lambda tree, package: (tree / "edgeagent/errors.py").unlink(), 2),
+        (lambda tree, package: package.write_text("altered"), 2),
+        (lambda tree, package: package.unlink(), 2),
+    ],
+    ids=["nothing", "elsewhere", "a file", "a new file", "one less", "the package itself", "it is gone"],
+)
+def test_a_package_is_built_again_when_something_in_it_changed(
+    make_deb: Any, tmp_path: Path, change: Any, times: int
+) -> None:
+    first = make_deb.build("amd64", "3.11", tmp_path)
+    change(make_deb.REPOSITORY, first)
+    again = make_deb.build("amd64", "3.11", tmp_path)
+    assert make_deb.times == times
+    assert again.read_text() == f"package {times}"
+    make_deb.build("arm64", "3.11", tmp_path)
+    assert make_deb.times == times + 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +174,36 @@ def test_an_enrolment_with_sealed_keys_leaves_no_plain_one(host: Keeper, desk: D
         content = file.read_bytes()
         assert b"PRIVATE KEY" not in content, file
         assert b"sign_d" not in content, file
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that nobody can write to, as /etc/systemd on an image."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no privilege for a mount: {mounted.stderr!r}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_read_only_root_sealed_keys_are_refused_whole_with_the_way_out(
+    host: Keeper, desk: Desk, read_only: Path
+) -> None:
+    """The daemon of a half enrolled unit does not start, so nothing may be begun that cannot be ended."""
+    scene = Scene(host.folder / "scene", desk)
+    pending = scene.begin(scene.card(), kept=Kept.HOST)
+    answer = read_files(scene.approve(pending.document, pending.code).folder)
+    image = replace(scene.place(), drop_ins=read_only / "edgeagent.service.d")
+    before = {path: path.read_bytes() for path in scene.path.rglob("*") if path.is_file()}
+    way_out = image.folder / "service.d"
+    with pytest.raises(KeyFileError, match=f"read only.* --drop-ins {re.escape(str(way_out))}"):
+        finish(image, answer, scene.now)
+    assert {path: path.read_bytes() for path in scene.path.rglob("*") if path.is_file()} == before
+    assert way_out / DROP_IN in finish(replace(image, drop_ins=way_out), answer, scene.now)
 
 
 @pytest.mark.parametrize(("mode", "taken"), [(0o400, True), (0o440, True), (0o444, False), (0o460, False)])

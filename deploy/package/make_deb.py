@@ -26,12 +26,18 @@ from typing import Any
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+LOCK = HERE / "requirements.lock"
+LIBRARIES = REPOSITORY / "build" / "libraries"
 LINK = Path("opt/edgeagent")
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
 LIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 """Newest first: Debian 12 has 2.36."""
-UNUSED = ("*/tests", "*/test", "numpy/f2py", "numpy/_core/lib", "cv2/data", "bin", "numpy/_core/include")
-"""Parts of libraries that no unit runs; a third of the size."""
+UNUSED = (
+    *("*/tests", "*/test", "numpy/f2py", "numpy/_core/lib", "numpy/_core/include", "cv2/data", "bin"),
+    # Compilers for other chips, and a graphics driver: the unit's networks run on the processor.
+    *(f"ai_edge_litert/{part}" for part in ("aot", "tools", "vendors", "libLiteRtWebGpuAccelerator.so")),
+)
+"""Parts of libraries that no unit runs."""
 CONTROL = """\
 Package: edgeagent
 Version: {version}
@@ -65,16 +71,26 @@ def main() -> None:
 
 
 def build(arch: str, python: str, out: Path) -> Path:
-    """The package's file."""
+    """The package's file; one that was built of the same tree is taken as it is."""
     version = _version()
-    stage = out.absolute() / f"package-{arch}-{python}"
+    package = out.absolute() / f"edgeagent_{version}_{arch}_py{python}.deb"
+    note, state = package.with_suffix(".made-of"), _state(arch, python)
+    if package.exists() and note.exists() and note.read_text() == f"{state} {_digest(package)}":
+        os.utime(package)  # who looks for the newest finds it
+        return package
+    _build(package, arch, python, version)
+    note.write_text(f"{state} {_digest(package)}")
+    return package
+
+
+def _build(package: Path, arch: str, python: str, version: str) -> None:
+    stage = package.parent / f"package-{arch}-{python}"
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(HERE / "root", stage)
     _environment(stage / LINK, arch, python)
     release = _side_by_side(stage, version)
     _debian(stage, arch, python, version, release)
     _settle(stage, int(_git("log", "-1", "--format=%ct")))
-    package = out.absolute() / f"edgeagent_{version}_{arch}_py{python}.deb"
     epoch = {**os.environ, "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct")}
     # Under a temporary name first: an interrupted build leaves no package that looks whole.
     unfinished = package.with_suffix(".part")
@@ -86,20 +102,27 @@ def build(arch: str, python: str, out: Path) -> Path:
     )
     unfinished.rename(package)
     shutil.rmtree(stage)
-    return package
+
+
+def _state(arch: str, python: str) -> str:
+    """What decides every byte of the package: its commit, for the times, and the files that it is made of."""
+    whole = hashlib.sha256(f"{arch} {python} {_git('rev-parse', 'HEAD')}".encode())
+    named = _git("ls-files", "-co", "--exclude-standard", "edgeagent", "deploy/package", "pyproject.toml")
+    for name in sorted(set(named.splitlines())):
+        file = REPOSITORY / name
+        whole.update(f"\0{name}\0{_digest(file) if file.is_file() else 'gone'}".encode())
+    return whole.hexdigest()
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _environment(home: Path, arch: str, python: str) -> None:
     """A virtual environment in Debian's Python, for another machine perhaps: nothing of it is run here."""
     site = home / "lib" / f"python{python}" / "site-packages"
-    platforms = [f"--platform={libc}_{MACHINE[arch]}" for libc in LIBC]
-    pinned = ["--no-deps", "--require-hashes", "-r", str(HERE / "requirements.lock")]
-    other = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(site)]
-    subprocess.run([*pip, *pinned, *other], check=True)
-    for pattern in UNUSED:
-        for path in site.glob(pattern):
-            shutil.rmtree(path)
+    # Copied, not linked: another build at the same time would change what dpkg-deb reads here.
+    shutil.copytree(_libraries(arch, python), site)
     # What is new and not ignored belongs to it, too; the version then says `~dirty`.
     ours = _git("ls-files", "--cached", "--others", "--exclude-standard", "edgeagent").splitlines()
     for name in filter(lambda name: (REPOSITORY / name).is_file(), ours):
@@ -111,6 +134,38 @@ def _environment(home: Path, arch: str, python: str) -> None:
     (home / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
     )
+
+
+def _libraries(arch: str, python: str) -> Path:
+    """The pinned libraries without what no unit runs; unpacked once for each lock file."""
+    key = hashlib.sha256(repr((LOCK.read_bytes(), arch, python, UNUSED, LIBC)).encode()).hexdigest()[:12]
+    made = LIBRARIES / f"{arch}-{python}-{key}"
+    if made.exists():
+        return made
+    part = made.with_name(f".{made.name}-{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    _install(part, arch, python)
+    for pattern in UNUSED:
+        for path in part.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for old in LIBRARIES.glob(f"{arch}-{python}-*"):
+        if old != made:
+            shutil.rmtree(old)
+    try:
+        part.rename(made)
+    except OSError:
+        shutil.rmtree(part)
+        if not made.exists():  # nobody else was quicker
+            raise
+    return made
+
+
+def _install(site: Path, arch: str, python: str) -> None:
+    platforms = [f"--platform={libc}_{MACHINE[arch]}" for libc in LIBC]
+    pinned = ["--no-deps", "--require-hashes", "-r", str(LOCK)]
+    other = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(site)]
+    subprocess.run([*pip, *pinned, *other], check=True)
 
 
 def _side_by_side(stage: Path, version: str) -> str:

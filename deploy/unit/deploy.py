@@ -15,7 +15,9 @@ from unit.faults import ConnectionLostError, DeployError, FolderError, RolledBac
 from unit.firewall import broker_env, render
 from unit.folder import UnitFolder, archive, read_folder
 from unit.link import Target, connected
+from unit.on_unit.switch import NOT_BEGUN
 from unit.package import Package, build, inspect
+from unit.parcel import cargo
 from unit.preflight import fit, look, reachable, suits
 from unit.say import MEBI, Steps, differences
 from unit.tool import Tool, install
@@ -72,11 +74,12 @@ def _with_tool(order: Order, tool: Tool, folder: UnitFolder, steps: Steps) -> in
     if order.dry:
         print("\n".join(["dry run; nothing was changed. It would change:", *(changes or ["restart only"])]))
         return faults.DONE
-    _copy(tool, facts, package, content, steps)
+    program = _copy(tool, facts, package, content, steps)
     steps.step("unpacking beside the version that runs")
-    tool.ask("unpack", f"{package.sha256}.deb", package.release, _name(content), config)
+    tool.ask("unpack", program, package.release, _name(content), config)
     steps.step("testing there, in the service's sandbox: configuration, models, doctor")
-    _report(tool.ask("check", package.release, config), steps)
+    checked = tool.ask("check", package.release, config)
+    _report(checked, steps)
     return _switch(tool, package.release, config, changes, steps)
 
 
@@ -114,24 +117,27 @@ def _name(content: bytes) -> str:
     return f"{hashlib.sha256(content).hexdigest()}.tar"
 
 
-def _copy(tool: Tool, facts: dict[str, Any], package: Package, content: bytes, steps: Steps) -> None:
-    there = package.release in facts["releases"] or f"{package.sha256}.deb" in facts["incoming"]
-    size = 0 if there else package.file.stat().st_size
-    steps.step(f"copying {size / MEBI:.0f} MiB of program, {len(content) / MEBI:.1f} MiB of configuration")
-    if size:
-        with steps.bar(size) as told:
-            tool.give(f"{package.sha256}.deb", package.file, package.sha256, told)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        digest = hashlib.sha256(content).hexdigest()
-        tool.give(_name(content), Path(file.name), digest, lambda _: None)
+def _copy(tool: Tool, facts: dict[str, Any], package: Package, content: bytes, steps: Steps) -> str:
+    """Send what the unit has not; the name under which the program came."""
+    with tempfile.TemporaryDirectory(prefix="edgeagent-") as folder:
+        goods = cargo(tool, facts, package, Path(folder))
+        program = f"{goods.size / MEBI:.1f} of {package.file.stat().st_size / MEBI:.0f} MiB of program"
+        steps.step(f"copying {program}, {len(content) / MEBI:.1f} MiB of configuration")
+        if goods.file is not None:
+            with steps.bar(goods.size) as told:
+                tool.give(goods.name, goods.file, goods.sha256, told)
+        config = Path(folder) / "configuration"
+        config.write_bytes(content)
+        tool.give(_name(content), config, hashlib.sha256(content).hexdigest(), lambda _: None)
+    return goods.name
 
 
 def _report(checked: dict[str, Any], steps: Steps) -> None:
     for finding in checked["findings"]:
         if finding["state"] in ("broken", "look") or finding["subject"] == "models":
             steps.note(f"doctor: {finding['subject']}: {finding['text']}")
+    if checked["keys_missing"]:
+        steps.note(f"not enrolled yet: there is no {', no '.join(checked['keys_missing'])} on the unit")
 
 
 def _switch(tool: Tool, release: str, config: str, changes: list[str], steps: Steps) -> int:
@@ -139,6 +145,12 @@ def _switch(tool: Tool, release: str, config: str, changes: list[str], steps: St
     steps.step("switching; the unit goes back by itself if this fails or if we fall silent")
     tool.ask("switch", release, config, transaction)
     result = _watch(tool, transaction, steps)
+    if result["outcome"] == NOT_BEGUN:
+        raise DeployError(
+            result["reason"],
+            where=tool.link.target.host,
+            next_step="nothing was switched; deploy again when that is over",
+        )
     if result["reason"]:
         for line in result["words"]:
             steps.note(f"unit: {line}")
@@ -149,7 +161,9 @@ def _switch(tool: Tool, release: str, config: str, changes: list[str], steps: St
         )
     print("\n".join(["changed:", *(f"  {line}" for line in changes or ["restart only"])]))
     if result["outcome"] != "ready":
-        print(f"installed in {steps.seconds:.0f} s; NOT ENROLLED: now run `edgeagent enrol` on the unit")
+        print(
+            f"installed in {steps.seconds:.0f} s; NOT ENROLLED: now run `edgeagent enrol begin` on the unit"
+        )
         return faults.NOT_ENROLLED
     print(f"READY in {steps.seconds:.0f} s: {tool.link.target.host} runs {release}")
     return faults.DONE
@@ -157,7 +171,7 @@ def _switch(tool: Tool, release: str, config: str, changes: list[str], steps: St
 
 def _watch(tool: Tool, transaction: str, steps: Steps) -> dict[str, Any]:
     """Follow the switch to its end; tell it once over a new connection that it still reaches us."""
-    until, told, phase = time.monotonic() + SWITCH_S, False, ""
+    until, told, waiting = time.monotonic() + SWITCH_S, False, False
     while time.monotonic() < until:
         try:
             progress: dict[str, Any] = tool.ask("progress")
@@ -165,14 +179,14 @@ def _watch(tool: Tool, transaction: str, steps: Steps) -> dict[str, Any]:
             if isinstance(error, ConnectionLostError):
                 raise
             progress = {"transaction": "", "phase": ""}
-        if progress["transaction"] == transaction:
-            if progress["phase"] != phase == "switching":
+        phase = progress["phase"] if progress["transaction"] == transaction else ""
+        if phase == "done":
+            return progress
+        if phase == "new-connection":
+            if not waiting:  # it may have gone through the phase before within one look
                 steps.step("waiting for READY, six healthy seconds, and a new connection through its filter")
-            phase = progress["phase"]
-            if phase == "done":
-                return progress
-            if phase != "switching" and phase != "going-back" and not told:
-                told = tool.confirm(transaction)
+                waiting = True
+            told = told or tool.confirm(transaction)
         time.sleep(POLL_S)
     raise RolledBackError(
         "the switch did not end", where="the unit", next_step="look how it stands: make status"

@@ -35,12 +35,13 @@ def read_folder(folder: Path) -> UnitFolder:
     """Read and check; takes edgeagent.toml, network.toml, and what edgeagent.toml names.
 
     Raises:
-        FolderError: something is missing, cannot work on a unit, or is a private key.
+        FolderError: something is missing, cannot work on a unit, is a private key, or is a linked folder.
     """
     if not (folder / "edgeagent.toml").is_file():
         raise FolderError(
             "there is no edgeagent.toml", where=str(folder), next_step="UNIT= must be the folder of this unit"
         )
+    _no_linked_folders(folder)
     try:
         config = load_config(folder / "edgeagent.toml")
     except EdgeAgentError as error:
@@ -83,19 +84,35 @@ def _fit_for_a_unit(config: Config) -> None:
             )
 
 
+def _no_linked_folders(folder: Path) -> None:
+    """What is behind one would not be looked at for private keys, or would be somebody's whole home."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and path.is_dir():
+            raise FolderError(
+                "is a link to a folder; what is behind it is not looked at for private keys",
+                where=str(path),
+                next_step="copy what the unit needs into a plain folder of this name",
+            )
+
+
 def _no_private_keys(folder: Path, files: dict[str, bytes]) -> None:
     """Private keys are made on the unit and never leave it; one made elsewhere must not become one."""
+    found = [folder / name for name, content in files.items() if _is_private(content)]
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.stat().st_size > 1 << 20:
-            continue
-        if any(mark in path.read_bytes() for mark in PRIVATE):
-            raise FolderError(
-                "is a private key; a unit's keys are made on the unit and never leave it",
-                where=str(path),
-                next_step="remove it from this folder, and make the unit's keys on the unit",
-            )
+        if path.is_file() and path.stat().st_size <= 1 << 20 and _is_private(path.read_bytes()):
+            found.append(path)
+    for path in found:
+        raise FolderError(
+            "is a private key; a unit's keys are made on the unit and never leave it",
+            where=str(path),
+            next_step="remove it from this folder, and make the unit's keys on the unit",
+        )
     if sum(map(len, files.values())) > LIMIT:
         raise FolderError("is too big", where=str(folder), next_step="a model pack has some megabytes")
+
+
+def _is_private(content: bytes) -> bool:
+    return any(mark in content for mark in PRIVATE)
 
 
 def _network(file: Path) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from unit import faults
 from unit.faults import DeployError
 from unit.link import Target, connected
+from unit.on_unit.service import is_live
 from unit.preflight import look
-from unit.say import table
+from unit.say import left_behind, table
 from unit.tool import install
 
 HEALTHY = ("LOCKED", "STANDBY", "LIVE", "CLOSED")
@@ -32,7 +35,7 @@ def undeploy(target: Target, *, dry: bool) -> int:
         tool = install(link)
         with tool.alone():
             facts, _ = look(tool)
-            if facts["service"].get("StatusText", "").startswith("LIVE"):
+            if is_live(facts["service"]):
                 raise DeployError(
                     "is LIVE: officers rely on it now",
                     where=target.host,
@@ -42,11 +45,18 @@ def undeploy(target: Target, *, dry: bool) -> int:
                 raise DeployError("a switch is under way", where=target.host, next_step="wait a minute")
             if facts["release"] is None:
                 print(f"nothing to remove: {target.host} has no release of edgeagent")
+                _say_what_stays(target, tool.ask("stays"))
                 return faults.DONE
             print(f"program {facts['release']}, configuration {facts['config']}, packet filter")
             if dry:
                 print("dry run; these would be removed, nothing was")
+                _say_what_stays(target, tool.ask("stays"))
                 return faults.DONE
-            stays = tool.ask("remove")["stays"]
-    print(f"removed. It keeps {', '.join(stays) or 'nothing'}: read the audit log before you wipe the card")
+            stays = tool.ask("remove")
+    print("removed; the unit has no packet filter of ours any more")
+    _say_what_stays(target, stays)
     return faults.DONE
+
+
+def _say_what_stays(target: Target, stays: dict[str, Any]) -> None:
+    print("\n".join(left_behind(target.host, stays)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from unit.faults import DeployError
 from unit.firewall import lets_in
+from unit.on_unit.service import is_live
 from unit.package import Package
 from unit.tool import Tool
 
@@ -50,7 +51,7 @@ def fit(facts: dict[str, Any], offset: float) -> None:
             "set it (date -s), check its battery and its time server; is ours right?",
         ),
         (
-            facts["service"].get("StatusText", "").startswith("LIVE"),
+            is_live(facts["service"]),
             "is LIVE: officers rely on it now",
             "wait until they have left, or ask the control room to release the lease",
         ),

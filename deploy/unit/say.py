@@ -113,3 +113,24 @@ def table(facts: dict[str, Any], offset: float) -> list[str]:
             "under way, or cut off: the unit goes back by itself, at its next start at the latest"
         )
     return [f"{name:>14}  {text}" for name, text in rows.items()]
+
+
+def left_behind(host: str, stays: dict[str, Any]) -> list[str]:
+    """What `make undeploy` leaves on a unit, and how it goes when the unit will not come back."""
+    keys, folders = stays["keys"], stays["folders"]
+    if not keys and not folders:
+        return ["no file of edgeagent's is left on it"]
+    said = ["still on the unit:"]
+    said += [f"  private key  {path} ({kind})" for path, kind in keys.items()]
+    said += [f"  {what:<11}  {path}" for what, path in folders.items()]
+    said += ["Keep them if the unit is deployed to again. If it will not come back, in this order:"]
+    steps = []
+    if "audit log" in folders:
+        steps.append(f"read the audit log: scp -r root@{host}:{folders['audit log']} . (docs/audit.md)")
+    if keys:
+        steps.append("revoke its certificate and its signing key: they count until then (docs/enrolment.md)")
+    places = " ".join(sorted(set(folders.values()) - {folders.get("audit log")}))
+    steps.append(f"on the unit: find {places} -type f -exec shred -u {{}} + && rm -r {places}")
+    if keys:
+        steps.append("flash keeps old blocks: destroy the card too, unless a TPM sealed the keys")
+    return said + [f"  {number}. {step}" for number, step in enumerate(steps, 1)]

@@ -40,14 +40,14 @@ class Tool:
 
     link: Link
 
-    def ask(self, *step: str) -> Any:
-        """Do one step; its answer.
+    def ask(self, *step: str, content: bytes = b"") -> Any:
+        """Do one step, with something to read; its answer.
 
         Raises:
             DeployError: in the unit's words.
             ConnectionLostError: the connection is gone.
         """
-        return self._answer(self.link.run([PYTHON, "-I", REMOTE, *step]), step[0])
+        return self._answer(self.link.run([PYTHON, "-I", REMOTE, *step], content), step[0])
 
     def give(self, name: str, file: Path, sha256: str, told: Callable[[int], None]) -> None:
         """Copy a file."""

@@ -6,6 +6,7 @@ daemon does not start, and running the command again goes on where a power cut e
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edgeagent.agent.enrol import check_keys, replace_stage, waiting
@@ -32,6 +33,8 @@ from edgeagent.system.files import destroy, read_bounded, sync_folder, write_ato
 BROKER_ENV = "broker.env"
 """Read by the service that forwards the daemon's local socket to the broker."""
 DROP_IN = "50-enrolment.conf"
+IMAGE_DROP_INS = "service.d"
+"""In the configuration's folder: from there an image lays it over its read-only root at each start."""
 SEALED = "credentials"
 KEEP = -1
 """To chown: leave as it is."""
@@ -57,7 +60,7 @@ def finish(place: Place, files: ApprovalFiles, now: Instant) -> list[Path]:
     """Verify and install; returns what was written. Run again after it succeeded, it changes nothing.
 
     Raises:
-        KeyFileError: there is no request, or its keys are not there.
+        KeyFileError: there is no request, its keys are not there, or the service cannot be told of them.
         DocumentError: the files are not the answer to this unit's request, or older than what it has seen.
         ConfigError: there is a configuration that says something else.
     """
@@ -79,6 +82,7 @@ def _finish(place: Place, files: ApprovalFiles, now: Instant) -> list[Path]:
         return []
     terms = Terms(asked.unit, state.broker, asked.root, state.kept)
     check_config(place, terms)
+    _check_drop_ins(place, state.kept)
     if state.stage is Stage.REQUESTED:
         check_keys(Keeper(place.staging, state.kept, state.tpm_device), asked)
     # 2. From here on the daemon does not start until the last step is done.
@@ -86,6 +90,17 @@ def _finish(place: Place, files: ApprovalFiles, now: Instant) -> list[Path]:
     written = _install(place, state, files, terms)
     write_state(place.staging, replace_stage(state, Stage.ENROLLED, state.request))
     return written
+
+
+def _check_drop_ins(place: Place, kept: Kept) -> None:
+    """An image's root is read only; found out later, the unit would be left half enrolled."""
+    there = next(path for path in (place.drop_ins, *place.drop_ins.parents) if path.exists())
+    if kept is not Kept.FILE and os.statvfs(there).f_flag & os.ST_RDONLY:
+        raise KeyFileError(
+            "is read only, as on an image, so the service could not be told of its sealed keys",
+            where=str(place.drop_ins),
+            next_step=f"run it with --drop-ins {place.folder / IMAGE_DROP_INS}, then restart the unit",
+        )
 
 
 def _check_newest(place: Place, trust: TrustStore, asked: Asked) -> None:

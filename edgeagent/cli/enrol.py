@@ -101,7 +101,11 @@ def status(folder: Path, as_json: bool) -> None:
     "--owner", default="edgeagent", show_default=True, help="User of the daemon; '' leaves files as they are."
 )
 @click.option(
-    "--drop-ins", type=FOLDER, default=DROP_INS, show_default=True, help="Of the service; for sealed keys."
+    "--drop-ins",
+    type=FOLDER,
+    default=DROP_INS,
+    show_default=True,
+    help="Of the service; for sealed keys. On an image: /etc/edgeagent/service.d",
 )
 @json_option
 def finish_command(answer: Path, folder: Path, owner: str, drop_ins: Path, as_json: bool) -> None:
@@ -115,8 +119,12 @@ def finish_command(answer: Path, folder: Path, owner: str, drop_ins: Path, as_js
         return
     for path in written:
         click.echo(f"installed {path}")
-    reload = "systemctl daemon-reload && " if any(path.name == DROP_IN for path in written) else ""
-    click.echo(f"this unit is enrolled\n→ {reload}systemctl restart edgeagent; then: edgeagent doctor")
+    told = any(path.name == DROP_IN for path in written)
+    reload = "systemctl daemon-reload && " if told else ""
+    advice = f"{reload}systemctl restart edgeagent"
+    if told and drop_ins != Path(DROP_INS):
+        advice = f"restart the unit (systemctl reboot), which takes over what was put into {drop_ins}"
+    click.echo(f"this unit is enrolled\n→ {advice}; then: edgeagent doctor")
 
 
 _ADVICE: dict[Stage | None, tuple[str, str]] = {

@@ -100,21 +100,17 @@ def make_unit(folder: Path) -> Iterator[Unit]:
     lacks = missing()
     if lacks:
         pytest.skip(f"no container here: {lacks}")
-    with ThreadPoolExecutor(2) as both:
-        root, made_of_tree = both.submit(base), both.submit(built)
-        package = _or_skip(made_of_tree)
-        _or_skip(root)
     try:
-        with machine(folder) as made:
-            yield _deployed(made, folder, package)
+        with ThreadPoolExecutor(2) as both:
+            # The container boots and its technician prepares while the package is still being built.
+            root, package = both.submit(base), both.submit(built)
+            _or_skip(root)
+            with machine(folder) as made:
+                technician = Technician(folder / "desk", made)
+                technician.prepare()
+                technician.enrol()
+                unit = Unit(made, technician, _or_skip(package))
+                unit.first = unit.deploy()
+                yield unit
     except NoContainerError as error:
         pytest.skip(f"systemd-nspawn boots no Debian here: {str(error)[-300:]}")
-
-
-def _deployed(machine: Machine, folder: Path, package: Path) -> Unit:
-    technician = Technician(folder / "desk", machine)
-    technician.prepare()
-    technician.enrol()
-    unit = Unit(machine, technician, package)
-    unit.first = unit.deploy()
-    return unit

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.container.root import unpack
 
 DESK, UNIT, ELSEWHERE = "10.177.7.1", "10.177.7.2", "10.177.8.1"
 BOOT_S = 180.0
+LOCK = Path("/run/lock/edgeagent-container-test")
 POLL_S = 0.1
 DONE = ("running", "degraded")
 
@@ -150,12 +152,13 @@ class Machine:
 
     def close(self) -> None:
         """Nothing is left: processes, namespaces, files."""
-        if self._process is not None:
-            if self._process.poll() is None and self._leader:
-                self.cut_power()
-            elif self._process.poll() is None:
-                self._process.kill()
-                self._process.wait(120)
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._leader or self._process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
+            self._process.kill()
+            self._process.wait(120)
         for net in (self.unit_net, self.desk_net):
             ip("netns", "del", net, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -167,11 +170,34 @@ def ip(*arguments: str, check: bool = True) -> None:
 
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
-    """A container that is up, and gone afterwards."""
+    """A container that is up, and gone afterwards.
+
+    Raises:
+        NoContainerError: this machine cannot run one, or another one runs on it.
+    """
     made = Machine(folder, f"edge{os.getpid()}{os.urandom(2).hex()}")
-    try:
-        made.make()
-        made.first_boot()
-        yield made
-    finally:
-        made.close()
+    with _alone():
+        try:
+            made.make()
+            made.first_boot()
+            yield made
+        finally:
+            made.close()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Without a systemd on the host, two containers would share one control group and end each other."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as file:
+        until = time.monotonic() + BOOT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise NoContainerError(f"another test's container runs here ({LOCK} is held)") from None
+                time.sleep(1)
+            else:
+                break
+        yield

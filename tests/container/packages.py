@@ -22,35 +22,14 @@ def built() -> Path:
     OUT.mkdir(parents=True, exist_ok=True)
     with (OUT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        state = OUT / f"built-{_tree()}"
-        if state.exists() and Path(state.read_text()).exists():
-            return Path(state.read_text())
-        for old in OUT.glob("*"):
-            if old.name != "lock":
-                old.unlink()
         maker = REPOSITORY / "deploy/package/make_deb.py"
         call = [sys.executable, str(maker), "--arch", "amd64", "--python", "3.11", "--out", str(OUT)]
         done = subprocess.run(call, cwd=REPOSITORY, check=True, capture_output=True, text=True)
         package = Path(done.stdout.split("  ")[0])
-        state.write_text(str(package))
+        for old in OUT.glob("*.deb"):
+            if old != package:
+                old.unlink()
         return package
-
-
-def _tree() -> str:
-    """What the package is made of."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-zco", "--exclude-standard", "edgeagent", "deploy/package"],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-    )
-    files = {REPOSITORY / name.decode() for name in listed.stdout.split(b"\0") if name}
-    files |= {path for path in (REPOSITORY / "deploy/package").rglob("*") if path.is_file()}
-    whole = hashlib.sha256()
-    for file in sorted(files):
-        if file.is_file():
-            whole.update(str(file).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return whole.hexdigest()[:16]
 
 
 def variant(package: Path, folder: Path, name: str, change: Callable[[Path], None]) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,12 @@ def _as_usual(unit: Unit) -> None:
 
 
 def other(unit: Unit, folder: Path) -> Path:
-    """The release that does not run: this tree's, or one that differs from it in a comment."""
+    """The release that does not run: this tree's, or one that differs from it in a comment.
+
+    The unit keeps the one before; here it is removed, or nothing would be copied and unpacked.
+    """
+    keep = f"edgeagent-{unit.release()}"
+    unit.machine.run("sh", "-c", f"cd /opt && ls -d edgeagent-* | grep -vxF {keep} | xargs -r rm -r")
     if unit.release().startswith("0.1.0+newer-"):
         return unit.package
     made = folder / "newer.deb"
@@ -90,6 +97,9 @@ def test_an_upgrade_goes_over_in_time_and_says_what_changed(unit: Unit, folder: 
     assert "edgeagent.toml: ~camera.fps" in said
     assert f"program: {before} → {unit.release()}" in said
     assert unit.ready()
+    copied = re.search(r"copying ([\d.]+) of (\d+) MiB of program", said)
+    assert copied is not None
+    assert float(copied.group(1)) < 0.1 * int(copied.group(2)), "libraries that are there travelled again"
     print(f"upgrade took {took:.0f} s (target {TARGET_S:.0f}), load {os.getloadavg()[0]:.1f}")
 
 
@@ -150,6 +160,73 @@ def test_a_private_key_in_the_folder_is_refused(unit: Unit) -> None:
     finally:
         key.unlink()
         key.with_suffix(".key.pub").unlink()
+
+
+def test_a_path_at_which_there_is_no_key_is_refused_before_an_enrolled_unit_is_stopped(unit: Unit) -> None:
+    file = unit.technician.unit / "edgeagent.toml"
+    file.write_text(file.read_text().replace("edgeagent.service/tls.key", "edgeagent.service/unit-01.key"))
+    pid = unit.machine.shown("edgeagent.service", "MainPID")
+    said = unit.deploy(code=1)
+    assert "broker.key = /run/credentials/edgeagent.service/unit-01.key" in said
+    assert "/etc/edgeagent/credentials/tls.key (sealed)" in said
+    assert "switching" not in said
+    assert unit.machine.shown("edgeagent.service", "MainPID") == pid
+
+
+def test_a_unit_that_goes_live_while_it_is_deployed_to_is_left_alone(unit: Unit, folder: Path) -> None:
+    """A stand-in for the daemon, which says LIVE when it is told to; the switch looks at what is said."""
+    package, before = other(unit, folder), unit.release()
+    with stand_in(unit) as go_live:
+        pid = unit.machine.shown("edgeagent.service", "MainPID")
+        with unit.technician.start("deploy", "--package", str(package)) as process:
+            said = read_to(process, 6)
+            go_live()
+            said += process.communicate(timeout=300)[0]
+        assert process.returncode == 1, said
+        assert "is LIVE" in said
+        assert "is LIVE" in unit.deploy(package=package, code=1)
+        assert "is LIVE" in unit.technician.run("undeploy", code=1)
+        assert unit.machine.shown("edgeagent.service", "MainPID") == pid
+        assert unit.release() == before
+
+
+STAND_IN = """\
+import os, pathlib, socket, time
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+line.send(b"READY=1")
+while True:
+    live = pathlib.Path("/var/lib/edgeagent/live").exists()
+    line.send(b"WATCHDOG=1\\nSTATUS=" + (b"LIVE [R16]" if live else b"STANDBY [R16]"))
+    time.sleep(0.2)
+"""
+
+
+@contextmanager
+def stand_in(unit: Unit) -> Iterator[Callable[[], None]]:
+    """In the daemon's place; what is given makes it LIVE and waits until systemd knows."""
+    root, run = unit.machine.root, unit.machine.run
+    (root / "usr/local/share/stand-in.py").write_text(STAND_IN)
+    # Sorts before the drop-in of the unit in which a new version is tried, which has commands of its own.
+    place = root / "etc/systemd/system/edgeagent.service.d/10-stand-in.conf"
+    place.write_text("[Service]\nExecStart=\nExecStart=/usr/bin/python3 -I /usr/local/share/stand-in.py\n")
+    sign = root / "var/lib/edgeagent/live"
+
+    def go_live() -> None:
+        sign.touch()
+        wait_until(
+            lambda: unit.machine.shown("edgeagent.service", "StatusText").startswith("LIVE"), 60, "LIVE"
+        )
+
+    try:
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "edgeagent.service")
+        yield go_live
+    finally:
+        place.unlink()
+        sign.unlink(missing_ok=True)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "edgeagent.service")
 
 
 # --- back again ---------------------------------------------------------------------------------------------
@@ -232,6 +309,7 @@ def test_a_wrong_key_a_strange_host_and_a_dead_one_are_named(unit: Unit, tmp_pat
 def test_a_full_disk_is_named_and_the_old_version_stays(unit: Unit, folder: Path, when: str) -> None:
     """A small memory disk over /opt, with the release in it."""
     run, before = unit.machine.run, unit.release()
+    package = other(unit, folder)
     used = int(run("du", "-sm", "/opt").stdout.split()[0])
     size = used + (50 if when == "before" else used + 130)
     run(
@@ -239,12 +317,13 @@ def test_a_full_disk_is_named_and_the_old_version_stays(unit: Unit, folder: Path
         "-c",
         f"cp -a /opt /tmp/opt && mount -t tmpfs -o size={size}m,mode=755 none /opt && cp -a /tmp/opt/. /opt/",
     )
-    package = other(unit, folder)
     try:
         with unit.technician.start("deploy", "--package", str(package)) as process:
-            said = read_to(process, 4)
-            if when != "before":
-                run("sh", "-c", "head -c 250M /dev/zero >/opt/somebody-elses", check=False)
+            said = read_to(process, 3)
+            if when != "before":  # after it was found to have room; the desk stands still meanwhile
+                os.killpg(process.pid, signal.SIGSTOP)
+                run("sh", "-c", "head -c 4G /dev/zero >/opt/somebody-elses", check=False)
+                os.killpg(process.pid, signal.SIGCONT)
             said += process.communicate(timeout=120)[0]
         assert process.returncode == 1
         assert "disk is full" in said
@@ -268,16 +347,23 @@ def test_a_desk_that_is_killed_at_any_step_leaves_the_old_version(unit: Unit, fo
     assert "READY in" in unit.deploy(package=package)
 
 
-@pytest.mark.parametrize("step", TOUCHING)
-def test_power_cut_at_any_step_leaves_the_old_version(unit: Unit, folder: Path, step: int) -> None:
+@pytest.mark.parametrize(
+    ("step", "whole"), [*((step, False) for step in TOUCHING), (4, True), (5, True)], ids=str
+)
+def test_power_cut_at_any_step_leaves_the_old_version(
+    unit: Unit, folder: Path, step: int, whole: bool
+) -> None:
+    """`whole`: the unit cannot say what it has, so all of the package is copied and unpacked."""
     package, before = other(unit, folder), unit.release()
+    if whole:
+        (unit.machine.root / f"opt/edgeagent-{before}/files.sha256").unlink()
     with unit.technician.start("deploy", "--package", str(package)) as process:
         read_to(process, step)
         unit.machine.cut_power()
         said = process.communicate(timeout=120)[0]
-    assert process.returncode in (1, 4, 5), said
     unit.machine.boot()
     unit.settled()
+    assert process.returncode in (1, 4, 5), said
     assert unit.release() == before
     assert "edgeagent" in unit.machine.run("nft", "list", "tables").stdout
     assert "READY in" in unit.deploy(package=package)
@@ -300,6 +386,10 @@ def test_a_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(unit: Unit)
 
 def test_a_daemon_that_crashes_again_and_again_stays_down_and_says_so(unit: Unit) -> None:
     run, shown = unit.machine.run, unit.machine.shown
+    run("systemctl", "reset-failed", "edgeagent.service", check=False)
+    run(
+        "systemctl", "restart", "edgeagent.service"
+    )  # counting begins at 0: a test before this one had a restart
     try:
         until = time.monotonic() + 300
         while shown("edgeagent.service", "ActiveState") != "failed":
@@ -316,7 +406,10 @@ def test_a_daemon_that_crashes_again_and_again_stays_down_and_says_so(unit: Unit
 
 def test_undeploy_leaves_the_keys_and_the_data_and_deploy_comes_back(unit: Unit) -> None:
     said = unit.technician.run("undeploy")
-    assert "/var/lib/edgeagent" in said
+    for key in ("unit.key", "tls.key"):
+        assert f"private key  /etc/edgeagent/credentials/{key} (sealed)" in said
+    assert "/var/lib/edgeagent/audit" in said
+    assert "shred" in said
     root = unit.machine.root
     assert not list((root / "opt").glob("edgeagent*"))
     assert not list((root / "etc/systemd/system").glob("edgeagent*.service"))

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from unit.on_unit.keys import CREDENTIALS, missing
+from unit.on_unit.keys import CREDENTIALS, refuse_lost_keys
 from unit.on_unit.places import Places, UnitError
 from unit.on_unit.service import DAEMON, last_words, systemctl
 
@@ -42,8 +42,8 @@ def check(places: Places, release: str, config: str) -> dict[str, Any]:
     Raises:
         UnitError: the configuration is refused, the self-test fails, or something that matters is wrong.
     """
+    waiting = refuse_lost_keys(places, places.versions / config / "edgeagent.toml")
     view = _view(places, config)
-    waiting = missing(places, places.versions / config / "edgeagent.toml")
     outputs = _write_unit(places, release, view)
     done = systemctl("start", CHECKER)
     try:
@@ -55,7 +55,7 @@ def check(places: Places, release: str, config: str) -> dict[str, Any]:
     finally:
         _remove_unit(places)
     told = [finding for finding in findings if not (waiting and finding["subject"] in OF_ENROLMENT)]
-    return {"findings": told, "keys_missing": waiting}
+    return {"findings": told, "keys_missing": sorted(waiting.values())}
 
 
 def _view(places: Places, config: str) -> Path:

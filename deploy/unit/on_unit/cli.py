@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from unit.on_unit import check, facts, pending, remove, stage, switch
+from unit.on_unit import check, facts, parcel, pending, remove, stage, switch
 from unit.on_unit.places import Places, UnitError
 
 PYTHON = "/usr/bin/python3"
@@ -51,6 +51,8 @@ def _step(places: Places, name: str, given: list[str]) -> Any:
             return _hold(places)
         case "receive", [file, size, sha256]:
             return stage.receive(places, file, int(size), sha256)
+        case "lacks", []:
+            return parcel.lacks(places, sys.stdin.buffer.read())
         case "unpack", [package, release, archive, config]:
             return _unpack(places, package, release, archive, config)
         case "check", [release, config]:
@@ -68,6 +70,8 @@ def _step(places: Places, name: str, given: list[str]) -> Any:
             return pending.recover(places, booting=not how)
         case "remove", []:
             return remove.remove(places)
+        case "stays", []:
+            return remove.stays(places)
     raise UnitError("is no step", where=name, next_step="use the same version of deploy/ throughout")
 
 

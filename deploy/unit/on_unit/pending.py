@@ -79,11 +79,16 @@ def end(places: Places) -> None:
     sync(places.state)
 
 
-def restore(places: Places, pending: Pending) -> bool:
-    """Turn back and run what ran before; whether it reached READY (True if nothing ran before)."""
+def restore(places: Places, pending: Pending, *, untouched: bool = False) -> bool:
+    """Turn back and run what ran before; whether it reached READY (True if nothing ran before).
+
+    `untouched`: what ran before runs still and is left alone.
+    """
     turn_back(places, pending)
     systemctl("daemon-reload")
     load_firewall(places.etc / "nftables.conf")
+    if untouched:
+        return True
     systemctl("try-restart", BROKER[1])
     if pending.program is None or pending.config is None:
         systemctl("stop", DAEMON, *BROKER)

@@ -51,6 +51,16 @@ class Places:
         return self.etc / "credentials"
 
     @property
+    def staging(self) -> Path:
+        """How far the unit's enrolment is and, until it is finished, its new keys."""
+        return self.etc / "enrolment"
+
+    @property
+    def data(self) -> Path:
+        """The daemon's: audit log, outbox, keys of deployments."""
+        return self.root / "var/lib/edgeagent"
+
+    @property
     def state(self) -> Path:
         """What a deployment must find again after a power cut."""
         return self.root / "var/lib/edgeagent-deploy"

@@ -1,4 +1,4 @@
-"""Taking the program off a unit; the audit log, the outbox and the keys stay."""
+"""Taking the program off a unit; its private keys, its audit log and its outbox stay, and are named."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import subprocess
 from typing import Any
 
 from unit.on_unit.durable import flip, target_of
+from unit.on_unit.keys import private_files
 from unit.on_unit.links import SYSTEM
 from unit.on_unit.pending import RECOVER
 from unit.on_unit.places import Places
-from unit.on_unit.service import BROKER, DAEMON, FIREWALL, systemctl
+from unit.on_unit.service import BROKER, DAEMON, FIREWALL, refuse_live, systemctl
 
 
 def remove(places: Places) -> dict[str, Any]:
-    """Stop, then remove every link, release and configuration; what stays. Safe to repeat."""
+    """Stop, then remove every link, release and configuration; what stays. Safe to repeat.
+
+    Raises:
+        UnitError: officers rely on the unit now.
+    """
+    refuse_live()
     systemctl("stop", DAEMON, *BROKER, FIREWALL)
     for outside in SYSTEM.values():
         for link in (places.root / outside).glob("*"):
@@ -32,8 +38,17 @@ def remove(places: Places) -> dict[str, Any]:
     _forget_package()
     systemctl("daemon-reload")
     systemctl("reset-failed", DAEMON)
-    stay = ("/var/lib/edgeagent", "/etc/edgeagent/keys", "/etc/edgeagent/documents")
-    return {"stays": [path for path in stay if (places.root / path.lstrip("/")).exists()]}
+    return stays(places)
+
+
+def stays(places: Places) -> dict[str, Any]:
+    """What no removal touches: private keys, each with its kind, and folders that hold something."""
+    folders = {"audit log": places.data / "audit", "data": places.data, "papers": places.etc}
+    there = {what: path for what, path in folders.items() if any(file.is_file() for file in path.rglob("*"))}
+    return {
+        "keys": private_files(places),
+        "folders": {what: f"/{path.relative_to(places.root)}" for what, path in there.items()},
+    }
 
 
 def _forget_package() -> None:

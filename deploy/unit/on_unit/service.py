@@ -6,6 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
+from unit.on_unit.places import UnitError
+
 DAEMON = "edgeagent.service"
 FIREWALL = "edgeagent-firewall.service"
 BROKER = ("edgeagent-broker.socket", "edgeagent-broker.service")
@@ -22,6 +24,29 @@ def shown(unit: str = DAEMON) -> dict[str, str]:
     """The properties that say how a unit fares."""
     lines = systemctl("show", unit, f"--property={','.join(ASKED)}").stdout.splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def is_live(service: dict[str, str]) -> bool:
+    """Whether officers rely on the unit now (R16), by what `shown` gives; the daemon says it once a second.
+
+    A service that has ended keeps its last words, so those of one that is down do not count.
+    """
+    down = service.get("ActiveState") in ("inactive", "failed")
+    return not down and service.get("StatusText", "").startswith("LIVE")
+
+
+def refuse_live() -> None:
+    """Nothing is taken from under officers who rely on it.
+
+    Raises:
+        UnitError: the unit is LIVE at this moment.
+    """
+    if is_live(shown()):
+        raise UnitError(
+            "is LIVE: officers rely on it now",
+            where="the unit",
+            next_step="wait until they have left, or ask the control room to release the lease",
+        )
 
 
 def last_words(unit: str = DAEMON) -> list[str]:

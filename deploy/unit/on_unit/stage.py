@@ -11,9 +11,11 @@ import tarfile
 from pathlib import Path
 
 from unit.on_unit.durable import sync, sync_whole, target_of
+from unit.on_unit.parcel import assemble
 from unit.on_unit.places import Places, UnitError
 
 PIECE = 1 << 18
+PARCEL = ".parcel"
 FULL = "free some space on the unit (journalctl --vacuum-size=16M, old files of yours), then deploy again"
 
 
@@ -40,14 +42,17 @@ def receive(places: Places, name: str, size: int, sha256: str) -> None:
     sync(places.incoming)
 
 
-def unpack_program(places: Places, package: str, release: str) -> None:
-    """The package's tree as /opt/edgeagent-<release>, whole and on the disk before it has that name."""
+def unpack_program(places: Places, file: str, release: str) -> None:
+    """/opt/edgeagent-<release> from a package or a parcel; whole and on the disk before it has that name."""
     home = places.release(release)
     if not home.exists():
         staging = places.opt / ".edgeagent-staging"
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            _unpack(places.incoming / package, staging)
+            if file.endswith(PARCEL):
+                assemble(places, places.incoming / file, staging / "opt" / home.name)
+            else:
+                _unpack(places.incoming / file, staging)
             sync_whole(places.opt)
             (staging / "opt" / home.name).rename(home)
             sync(places.opt)

@@ -13,16 +13,25 @@ import time
 from dataclasses import dataclass, field
 
 from unit.on_unit.durable import flip, write
-from unit.on_unit.keys import missing
+from unit.on_unit.keys import missing, refuse_lost_keys
 from unit.on_unit.links import adopt, config_links, put, system_links, tidy
 from unit.on_unit.pending import Pending, begin, end, restore
 from unit.on_unit.places import Places, UnitError
-from unit.on_unit.service import BROKER, DAEMON, last_words, load_firewall, shown, systemctl
+from unit.on_unit.service import (
+    BROKER,
+    DAEMON,
+    last_words,
+    load_firewall,
+    refuse_live,
+    shown,
+    systemctl,
+)
 from unit.on_unit.stage import prune
 
 CONFIRM_S = 30.0
 HEALTHY_S = 6.0
 LOOK_EVERY_S = 0.5
+NOT_BEGUN = "not begun"
 STATES = ("LOCKED", "STANDBY", "LIVE", "CLOSED")
 
 
@@ -35,6 +44,7 @@ class Progress:
     phase: str = "starting"
     outcome: str = ""
     reason: str = ""
+    touched: bool = False
     words: list[str] = field(default_factory=list)
 
     def at(self, phase: str) -> None:
@@ -49,7 +59,15 @@ def switch(places: Places, release: str, config: str, transaction: str) -> None:
     progress = Progress(places, transaction)
     progress.at("switching")
     links = system_links(places, release) | config_links(places, config)
-    adopt(places, list(config_links(places, config)))
+    try:
+        # The unit was looked at before minutes of copying and testing; what counts is now.
+        refuse_live()
+        refuse_lost_keys(places, places.versions / config / "edgeagent.toml")
+        adopt(places, list(config_links(places, config)))
+    except (UnitError, OSError) as error:
+        progress.reason, progress.outcome = _words(error), NOT_BEGUN
+        progress.at("done")
+        return
     pending = begin(places, transaction, links)
     try:
         put(links)
@@ -75,6 +93,8 @@ def _run(places: Places, progress: Progress) -> None:
     since = time.monotonic()
     if failed:
         raise UnitError(f"packet filter was not loaded: {failed}", where="nftables.conf")
+    refuse_live()  # the last moment: what runs was not touched so far, and is not by going back from here
+    progress.touched = True
     progress.at("new-connection")
     systemctl("try-restart", BROKER[1])
     if missing(places, places.etc / "edgeagent.toml"):
@@ -117,14 +137,18 @@ def _confirmed(places: Places, transaction: str, until: float) -> None:
 
 
 def _go_back(places: Places, pending: Pending, progress: Progress, error: Exception) -> None:
-    progress.reason = f"{error.where}: {error.what}" if isinstance(error, UnitError) else str(error)
+    progress.reason = _words(error)
     progress.at("going-back")
-    ready = restore(places, pending)
+    ready = restore(places, pending, untouched=not progress.touched)
     if pending.program is None:
         progress.outcome = "undone; nothing was installed before"
     else:
         progress.outcome = "rolled back" if ready else "rolled back; the old version is not READY either"
     progress.at("done")
+
+
+def _words(error: Exception) -> str:
+    return f"{error.where}: {error.what}" if isinstance(error, UnitError) else str(error)
 
 
 def confirm(places: Places, transaction: str) -> None:
