@@ -142,13 +142,29 @@ compare-image: $(VENV)/ready-demo image-tools ## build the image of BOARD=virt t
 	@$(BIN)/python deploy/image/compare_image.py --board $(BOARD) \
 	  --package "$$(ls -t build/edgeagent_*_arm64_py$(IMAGE_PYTHON).deb | head -n 1)"
 
+check-image: $(VENV)/ready-demo image-tools ## look into the image of BOARD=virt without starting it: files, sizes, hashes
+	@$(BIN)/python deploy/image/check_image.py --board $(BOARD)
+
 sbom: .venv-sbom/ready ## check the bill of materials that `make image` wrote against CycloneDX's schema
 	@.venv-sbom/bin/python deploy/image/check_sbom.py build/image/$(BOARD)/sbom.cdx.json
 
-.PHONY: test-image compare-image sbom image-tools
+.PHONY: test-image compare-image check-image sbom image-tools
 IMAGE_PYTHON = $(if $(filter raspberry-pi-5,$(BOARD)),3.13,3.11)
 image-tools:
 	@deploy/image/prepare
+
+CUTS ?= 50
+test-vm: $(VENV)/ready-dev .venv-models/ready tools vm-tools ## a unit in a virtual machine: CUTS=50 power cuts SEED=1, TPM, camera, memory, watchdog (root, over an hour)
+	@$(BIN)/python -m tests.vm --cuts $(CUTS) --seed $(SEED)
+
+.PHONY: test-vm vm-tools
+vm-tools:
+ifeq ($(ROOT),yes)
+	@for tool in qemu-system-x86_64 swtpm mmdebstrap mke2fs depmod ip; do command -v $$tool || exit 1; done >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends qemu-system-x86 swtpm mmdebstrap e2fsprogs kmod iproute2; } >/dev/null
+else
+	@echo "this needs root: sudo make test-vm" >&2; exit 1
+endif
 
 .PHONY: not-built
 not-built:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,34 @@ sys.path[:0] = [str(ROOT / "deploy" / "image"), str(ON_UNIT)]
 
 import first_boot  # noqa: E402
 import write_card  # noqa: E402
-from card_disk import SECTOR, CardError, Disk, System, choose  # noqa: E402
-from card_image import HEAD, CardImage, Part, for_unit, partition  # noqa: E402
+from card_disk import SECTOR, CardError, Disk, System, choose, still  # noqa: E402
+from card_image import FOOT, HEAD, CardImage, Part, for_unit, partition  # noqa: E402
 
 MIB = 1 << 20
 BOOT = Part(MIB, 2 * MIB)
 IMAGE_SIZE = 5 * MIB
+CARD_SIZE = IMAGE_SIZE + 3 * MIB
+MAGIC = b"EFI PART"
 
 
 def gpt(boot: Part) -> bytes:
     """A partition table with one named partition, as its first 34 sectors."""
     first, last = boot.start // SECTOR, (boot.start + boot.size) // SECTOR - 1
     entry = bytes(32) + struct.pack("<QQQ", first, last, 0) + "boot".encode("utf-16-le").ljust(72, b"\0")
-    header = b"EFI PART" + struct.pack("<II", 0x10000, 92) + bytes(4 + 4 + 68)
+    header = MAGIC + struct.pack("<II", 0x10000, 92) + bytes(4 + 4 + 68)
     header = header[:16] + struct.pack("<I", zlib.crc32(header)) + header[20:]
     return bytes(SECTOR) + header.ljust(SECTOR, b"\0") + entry.ljust(32 * SECTOR, b"\0")
+
+
+def backup(table: bytes) -> bytes:
+    """As the last 33 sectors of a disk hold it."""
+    return table[2 * SECTOR :] + table[SECTOR : 2 * SECTOR]
+
+
+def with_backup(content: bytes) -> bytes:
+    """A disk with a backup of a partition table at its end."""
+    end = backup(gpt(BOOT))
+    return content[: -len(end)] + end
 
 
 @pytest.fixture
@@ -55,7 +69,7 @@ def image(tmp_path: Path) -> Path:
     subprocess.run(["/usr/sbin/mkfs.vfat", str(fat)], check=True, stdout=subprocess.DEVNULL)
     file = tmp_path / "card.img"
     body = gpt(BOOT).ljust(HEAD, b"\0") + fat.read_bytes()
-    file.write_bytes(body + os.urandom(IMAGE_SIZE - len(body)))
+    file.write_bytes(with_backup(body + os.urandom(IMAGE_SIZE - len(body))))
     return file
 
 
@@ -67,11 +81,11 @@ class Reader:
 
     def __post_init__(self) -> None:
         self.device = self.path / "sdx"
-        self.device.write_bytes(b"\xff" * (IMAGE_SIZE + MIB))
+        self.device.write_bytes(b"\xff" * CARD_SIZE)
         self.folder = self.path / "sys" / "class" / "block" / "sdx"
         (self.folder / "device").mkdir(parents=True)
         (self.folder / "sdx1" / "holders").mkdir(parents=True)
-        self.says("ro", 0, "removable", 1, "size", (IMAGE_SIZE + MIB) // SECTOR, "dev", "8:32")
+        self.says("ro", 0, "removable", 1, "size", CARD_SIZE // SECTOR, "dev", "8:32", "diskseq", 9)
         self.says("device/model", "CARD READER", "sdx1/partition", 1, "sdx1/dev", "8:33")
         (self.path / "mounts").write_text("22 1 0:21 / /proc rw - proc proc rw\n")
         (self.path / "swaps").write_text("Filename Type Size Used Priority\n")
@@ -88,7 +102,7 @@ def reader(tmp_path: Path) -> Reader:
 
 
 def test_a_card_in_a_reader_and_one_in_a_boards_own_slot_are_taken(reader: Reader) -> None:
-    assert choose(reader.device, IMAGE_SIZE, reader.system).size == IMAGE_SIZE + MIB
+    assert choose(reader.device, IMAGE_SIZE, reader.system).size == CARD_SIZE
     reader.says("removable", 0, "device/type", "SD")
     assert choose(reader.device, IMAGE_SIZE, reader.system).model == "CARD READER"
 
@@ -162,7 +176,8 @@ def test_a_card_holds_the_image_and_the_units_own_files(image: Path, reader: Rea
     written, wanted = reader.device.read_bytes(), image.read_bytes()
     assert written[:HEAD] == wanted[:HEAD]
     assert written[behind:IMAGE_SIZE] == wanted[behind:]
-    assert written[IMAGE_SIZE:] == b"\xff" * MIB
+    assert written[IMAGE_SIZE:-FOOT] == b"\xff" * (CARD_SIZE - IMAGE_SIZE - FOOT)
+    assert written[-FOOT:] == bytes(FOOT)
     assert partition(reader.device, "boot") == BOOT
 
 
@@ -198,16 +213,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests
 def told(done):
     print("going", flush=True)
     signal.pause()
-write_card.write(card, Disk(Path({device!r}), card.size, ""), told)
+disk = Disk(Path({device!r}), os.path.getsize({device!r}), "", ())
+with write_card.opened(disk) as device:
+    write_card.write(card, disk, device, told)
 """
 
 
+@pytest.mark.parametrize("larger", [0, 3 * MIB], ids=["card as large as the image", "larger card"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_card_has_no_partition_table(
-    image: Path, reader: Reader, tmp_path: Path, number: signal.Signals
+    image: Path, reader: Reader, tmp_path: Path, number: signal.Signals, larger: int
 ) -> None:
     card = for_unit(image, {}, tmp_path)
-    reader.device.write_bytes(image.read_bytes() + bytes(MIB))  # a card that held a whole image before
+    # A card that held a whole image before, and whose table somebody's tool had copied to its very end.
+    reader.device.write_bytes(with_backup(image.read_bytes() + bytes(larger)))
+    assert MAGIC in reader.device.read_bytes()[-SECTOR:]
     program = INTERRUPTED.format(
         tools=str(ROOT / "deploy" / "image"),
         image=str(image),
@@ -227,6 +247,117 @@ def test_an_interrupted_card_has_no_partition_table(
     writing.stdout.close()
     with pytest.raises(CardError, match="no image of a card"):
         partition(reader.device, "boot")
+    assert MAGIC not in reader.device.read_bytes()
+
+
+SWAPPED = {
+    "another card in the same reader": ("diskseq", 10),
+    "another card, on a kernel that does not count": ("device/cid", "0353445341"),
+    "another disk under the name": ("dev", "8:48"),
+    "a larger card": ("size", 2 * CARD_SIZE // SECTOR),
+}
+
+
+@pytest.mark.parametrize("words", SWAPPED.values(), ids=SWAPPED)
+def test_a_card_that_was_swapped_at_the_question_is_not_written(
+    image: Path, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, Any]
+) -> None:
+    card, before = for_unit(image, {}, tmp_path), reader.device.read_bytes()
+
+    def answer(*_: object, **__: object) -> str:
+        reader.says(*words)
+        return "sdx"
+
+    monkeypatch.setattr("click.prompt", answer)
+    with pytest.raises(CardError, match="nothing was written"):
+        write_card.deploy(card, reader.device, reader.system, dry_run=False, yes=None)
+    assert reader.device.read_bytes() == before
+
+
+def test_a_card_that_was_mounted_at_the_question_is_not_written(
+    image: Path, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, before = for_unit(image, {}, tmp_path), reader.device.read_bytes()
+
+    def answer(*_: object, **__: object) -> str:
+        reader.system.mounts.write_text("30 1 8:33 / /media/card rw - vfat /dev/sdx1 rw\n")
+        return "sdx"
+
+    monkeypatch.setattr("click.prompt", answer)
+    with pytest.raises(CardError, match="sdx1 is mounted"):
+        write_card.deploy(card, reader.device, reader.system, dry_run=False, yes=None)
+    assert reader.device.read_bytes() == before
+
+
+class Loop:
+    """A real block device over a file, with the kernel's real folder but for the word `removable`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = path / "first"
+        self.file.write_bytes(bytes(CARD_SIZE))
+        done = subprocess.run(["losetup", "--show", "-f", str(self.file)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("needs a loop device: " + done.stderr.decode().strip())
+        self.device = Path(done.stdout.decode().strip())
+        real = Path("/sys/class/block") / self.device.name
+        folder = path / "sys" / "class" / "block" / self.device.name
+        folder.mkdir(parents=True)
+        for name in ("dev", "diskseq", "size", "ro", "holders"):
+            if (real / name).exists():
+                (folder / name).symlink_to((real / name).resolve())
+        (folder / "removable").write_text("1\n")
+        self.system = System(sysfs=path / "sys")
+
+    def swap(self) -> None:
+        """Take the card out, and put another of the same size in."""
+        self.file = self.path / "second"
+        self.file.write_bytes(b"\xff" * CARD_SIZE)
+        self.remove()
+        subprocess.run(["losetup", str(self.device), str(self.file)], check=True)
+
+    def remove(self) -> None:
+        subprocess.run(["losetup", "-d", str(self.device)], check=True)
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    if os.geteuid() != 0 or shutil.which("losetup") is None:
+        pytest.skip("needs root and losetup for a loop device")
+    made = Loop(tmp_path)
+    yield made
+    made.remove()
+
+
+def test_a_real_device_is_written_and_read_back(image: Path, loop: Loop, tmp_path: Path) -> None:
+    card = for_unit(image, {}, tmp_path)
+    write_card.deploy(card, loop.device, loop.system, dry_run=False, yes=loop.device.name)
+    assert loop.file.read_bytes()[:IMAGE_SIZE] == image.read_bytes()
+    assert partition(loop.device, "boot") == BOOT
+
+
+def test_a_real_device_that_was_swapped_at_the_question_is_not_written(
+    image: Path, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (loop.system.sysfs / "class/block" / loop.device.name / "diskseq").exists():
+        pytest.skip("needs Linux 5.15, which counts the media that are put in")
+
+    def answer(*_: object, **__: object) -> str:
+        loop.swap()
+        return loop.device.name
+
+    monkeypatch.setattr("click.prompt", answer)
+    with pytest.raises(CardError, match="nothing was written"):
+        write_card.deploy(for_unit(image, {}, tmp_path), loop.device, loop.system, dry_run=False, yes=None)
+    assert loop.file.read_bytes() == b"\xff" * CARD_SIZE
+
+
+def test_what_was_opened_is_what_was_examined(loop: Loop, reader: Reader) -> None:
+    disk = choose(loop.device, IMAGE_SIZE, loop.system)
+    with write_card.opened(disk) as held:
+        still(disk, held, IMAGE_SIZE, loop.system)
+    with reader.device.open("rb") as other, pytest.raises(CardError, match="not the card any more"):
+        still(disk, other.fileno(), IMAGE_SIZE, loop.system)
 
 
 def test_ctrl_c_says_that_the_card_is_unfinished(
@@ -261,8 +392,9 @@ def test_a_card_that_does_not_hold_what_was_written_is_found(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_takes_no_more_is_said_to_be_unfinished(image: Path, tmp_path: Path) -> None:
     card = for_unit(image, {}, tmp_path)
-    with pytest.raises(CardError, match="UNFINISHED"):
-        write_card.write(card, Disk(Path("/dev/full"), card.size, ""), lambda _: None)
+    disk = Disk(Path("/dev/full"), card.size, "", ())
+    with pytest.raises(CardError, match="UNFINISHED"), write_card.opened(disk) as device:
+        write_card.write(card, disk, device, lambda _: None)
 
 
 def test_private_keys_and_false_invitations_stay_off_the_card(tmp_path: Path) -> None:

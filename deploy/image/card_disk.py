@@ -5,6 +5,7 @@ Every question is asked of the kernel's own lists, whose folders are arguments: 
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from edgeagent.errors import EdgeAgentError
 
 SECTOR = 512
+IDENTITY = ("dev", "diskseq", "device/cid", "device/serial", "device/wwid")
+"""The kernel's number, its count of media put in (Linux 5.15), what card or reader say of themselves."""
 LARGEST = 512 * 10**9
 """A larger disk is somebody's data, not a unit's card."""
 
@@ -46,11 +49,13 @@ class Disk:
         device: its file, links resolved.
         size: bytes.
         model: what it calls itself, for a person to recognise.
+        identity: what tells it from another that stands under the same name later.
     """
 
     device: Path
     size: int
     model: str
+    identity: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.device}: {self.model or 'card'}, {self.size / 1e9:.1f} GB"
@@ -79,9 +84,22 @@ def choose(device: Path, needed: int, system: System) -> Disk:
         raise _refuse(
             found, f"is {size / 1e9:.0f} GB, too large for a card", "name the card's device: see lsblk"
         )
-    return Disk(
-        found, size, " ".join(_read(folder / "device" / name) for name in ("vendor", "model")).strip()
-    )
+    model = " ".join(_read(folder / "device" / name) for name in ("vendor", "model")).strip()
+    return Disk(found, size, model, tuple(_read(folder / name) for name in IDENTITY))
+
+
+def still(disk: Disk, opened: int, needed: int, system: System) -> None:
+    """Examine again, with the disk opened (O_EXCL) and so held: minutes may have passed at the question.
+
+    Raises:
+        CardError: it may no longer be written, or another disk stands under its name.
+    """
+    number = os.fstat(opened).st_rdev
+    held = system.files or f"{os.major(number)}:{os.minor(number)}" == disk.identity[0]
+    if choose(disk.device, needed, system) != disk or not held:
+        raise _refuse(
+            disk.device, "is not the card any more that was confirmed; nothing was written", "start again"
+        )
 
 
 def _refuse(device: Path, why: str, advice: str) -> CardError:

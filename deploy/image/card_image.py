@@ -16,8 +16,9 @@ from pathlib import Path
 from card_disk import SECTOR, CardError
 
 CHUNK = 4 << 20
-HEAD = 1 << 20
-"""Before the first partition: the partition table. It is written last, so a card is whole or has none."""
+HEAD = FOOT = 1 << 20
+"""Before the first partition and behind the last one: the partition table and its backup. They are written
+last, so a card is whole or has none."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,22 @@ class CardImage:
         return self.image.stat().st_size
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Place and content of everything behind the partition table, in order."""
-        at = HEAD
-        while at < self.size:
+        """Place and content of everything between the partition table and its backup, in order."""
+        at, last = HEAD, self.size - FOOT
+        while at < last:
             end = self.part.start + self.part.size
             inside = self.part.start <= at < end
-            stop = end if inside else (self.part.start if at < self.part.start else self.size)
+            stop = end if inside else (self.part.start if at < self.part.start else last)
             content = _piece(self.boot if inside else self.image, at - (self.part.start if inside else 0),
                              min(CHUNK, stop - at))  # fmt: skip
             yield at, content
             at += len(content)
 
-    def head(self) -> bytes:
-        """The partition table."""
-        return _piece(self.image, 0, HEAD)
+    def tables(self) -> Iterator[tuple[int, bytes]]:
+        """Place and content of the partition table, after its backup."""
+        at = self.size - FOOT
+        yield at, _piece(self.image, at, FOOT)
+        yield 0, _piece(self.image, 0, HEAD)
 
 
 def _piece(file: Path, at: int, size: int) -> bytes:

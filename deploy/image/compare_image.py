@@ -1,18 +1,26 @@
-"""Build an image twice, the Debian base too unless told otherwise, and say whether the bytes are the same.
+"""Build an image twice and say whether the bytes are the same.
 
 python deploy/image/compare_image.py --board virt --package build/edgeagent_….deb [--same-base]
+
+The first build takes the Debian base that `make image` kept, the second fetches its own: where the two
+differ, Debian has published newer packages since, or the building itself is not repeatable. What is said
+tells which.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from image_board import load_board
 from image_keys import development_key
-from image_tools import REPOSITORY, commit_time, fresh, run, sha256
+from image_tools import REPOSITORY, commit_time, fresh, interruptible, run, sha256
 from make_image import build
+
+from edgeagent.errors import EdgeAgentError
 
 SHOWN = 40
 COMPARED = ("slot.img", "sbom.cdx.json")
@@ -23,16 +31,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--board", default="virt")
     parser.add_argument("--package", type=Path, required=True)
-    parser.add_argument("--same-base", action="store_true", help="one Debian base for both: minutes less")
+    parser.add_argument(
+        "--same-base", action="store_true", help="the kept Debian base for both: minutes less"
+    )
     asked = parser.parse_args()
+    interruptible()
     board = load_board(asked.board)
     keyring = development_key(REPOSITORY / "build" / "image-keys").certificate
-    place = fresh(REPOSITORY / "build" / "image-twice")
-    images = []
-    for name in ("first", "second"):
-        cache = REPOSITORY / "build" / "image-cache" if asked.same_base else place / f"{name}-cache"
-        images.append(build(board, asked.package, keyring, commit_time(), cache, place / name))
-    return compare(*images)
+    epoch = commit_time()  # once: the next commit may come while this goes on
+    kept, place = REPOSITORY / "build" / "image-cache", fresh(REPOSITORY / "build" / "image-twice")
+    try:
+        images = []
+        for name, cache in (("first", kept), ("second", kept if asked.same_base else place / "cache")):
+            print(f"--- {name} build", flush=True)
+            images.append(build(board, asked.package, keyring, epoch, epoch, cache, place / name))
+        return compare(*images)
+    except EdgeAgentError as refused:
+        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was compared", file=sys.stderr)
+        return 130
 
 
 def compare(first: Path, second: Path) -> int:
@@ -46,8 +65,22 @@ def compare(first: Path, second: Path) -> int:
             f"{name:24} {'equal' if equal else 'DIFFERS'}  sha256 {sha256(one)[:16]}… {sha256(other)[:16]}…"
         )
     if differing:
+        newer = list(versions(*(image.with_name("sbom.cdx.json") for image in (first, second))))
+        print(f"  Debian's packages: {', '.join(newer) or 'the same versions in both'}")
         _roots(first.parent / "work", second.parent / "work")
     return 1 if differing else 0
+
+
+def versions(first: Path, second: Path) -> Iterator[str]:
+    """Packages whose versions differ between two bills of materials."""
+    bills = [
+        {part["bom-ref"]: part["version"] for part in json.loads(bill.read_text())["components"]}
+        for bill in (first, second)
+    ]
+    for name in sorted({name for bill in bills for name in bill}):
+        one, other = (bill.get(name, "absent") for bill in bills)
+        if one != other:
+            yield f"{name} {one} → {other}"
 
 
 def _roots(one: Path, other: Path) -> None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from image_board import Board
-from image_tools import HERE, ImageError, need, run, sha256
+from image_tools import HERE, ImageError, fresh, need, run, sha256
 
 EPOCH = "1767225600"
 """Of the files that mmdebstrap and its initrd make: fixed, so that a base serves many commits."""
@@ -30,23 +34,29 @@ BACKPORTS = (
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
-def base(board: Board, cache: Path) -> Path:
-    """The base as a tar, built or found."""
-    said = [board.suite, board.components, board.backports, board.all_packages, UNWANTED, EPOCH]
-    key = hashlib.sha256(json.dumps(said).encode())
+def base(board: Board, cache: Path, told: Callable[[str], None] = lambda _: None) -> Path:
+    """The base as a tar, built or found; `told` gets what is being done."""
+    command = _command(board)
+    said = [word.replace(str(INITRAMFS), "") for word in command]  # wherever this is checked out
+    key = hashlib.sha256(json.dumps([*said, EPOCH]).encode())
     for name in sorted(PLACES):
         key.update((INITRAMFS / name).read_bytes())
     tar = cache / f"base-{board.board}-{key.hexdigest()[:16]}.tar"
-    if not tar.exists():
-        build(_command(board), tar)
+    if tar.exists():
+        days = (time.time() - tar.stat().st_mtime) / 86_400
+        print(
+            f"Debian base: {tar.name}, kept for {days:.1f} days; without it the newest packages are fetched"
+        )
+    else:
+        build(command, tar, told)
     return tar
 
 
-def build(command: list[str], tar: Path) -> None:
-    """Run mmdebstrap; under another name until it is whole.
+def build(command: list[str], tar: Path, told: Callable[[str], None]) -> None:
+    """Run mmdebstrap; under another name until it is whole. What it says is kept beside it.
 
     Raises:
-        ImageError: a program is missing, or this machine runs no arm64 programs.
+        ImageError: it failed, a program is missing, or this machine runs no arm64 programs.
     """
     need("mmdebstrap", "qemu-aarch64-static")
     if not BINFMT.exists():
@@ -55,12 +65,27 @@ def build(command: list[str], tar: Path) -> None:
             where=str(BINFMT),
             next_step="as root: deploy/image/prepare",
         )
-    tar.parent.mkdir(parents=True, exist_ok=True)
     unfinished = tar.with_name(f"unfinished-{tar.name}")
-    print(f"Debian base: {tar.name} (about five minutes, kept for the next time)", flush=True)
-    run(*command, unfinished, SOURCE_DATE_EPOCH=EPOCH)
-    unfinished.rename(tar)
+    place = fresh(tar.with_name(f"unfinished-{tar.stem}"))
+    print(f"Debian base: {tar.name} (about ten minutes, kept for the next time)", flush=True)
+    log = tar.with_suffix(".log")
+    try:
+        with log.open("w", buffering=1) as writing:
+            # What it mounts is mounted for it alone: even where it is killed, nothing stays mounted here.
+            run("unshare", "--mount", *command, unfinished, told=lambda line: told(_kept(line, writing)),
+                SOURCE_DATE_EPOCH=EPOCH, TMPDIR=str(place))  # fmt: skip
+        unfinished.rename(tar)
+    except ImageError as failed:
+        raise ImageError(failed.what, where="mmdebstrap", next_step=f"read {log}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+        shutil.rmtree(place)
     print(f"Debian base: sha256 {sha256(tar)}", flush=True)
+
+
+def _kept(line: str, log: TextIO) -> str:
+    log.write(f"{line}\n")
+    return line
 
 
 def _command(board: Board) -> list[str]:
@@ -68,6 +93,9 @@ def _command(board: Board) -> list[str]:
     copies += [
         f'--essential-hook=cp "{INITRAMFS / name}" "$1/{place}"' for name, place in sorted(PLACES.items())
     ]
+    if board.initrd_modules:
+        words = " ".join(board.initrd_modules)
+        copies.append(f'--essential-hook=printf "%s\\n" {words} >>"$1/{PLACES["modules"]}"')
     if board.backports:
         copies.insert(0, BACKPORTS.format(suite=board.suite))
     return [
@@ -81,6 +109,8 @@ def _command(board: Board) -> list[str]:
         '--aptopt=APT::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        "--dpkgopt=force-confold",  # our files of the initrd are there before their package, which would ask
+        "--dpkgopt=force-unsafe-io",  # a base that was interrupted is thrown away
         *copies,
         board.suite,
     ]

@@ -45,6 +45,7 @@ class Board(StrictModel):
     console: str
     sizes: Sizes
     backports: bool = False
+    initrd_modules: list[str] = Field(default_factory=list)
     device_tree: str = "${fdtcontroladdr}"
     boot_files: dict[str, str] = Field(default_factory=dict)
 

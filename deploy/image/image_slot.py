@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from image_board import Board
@@ -22,17 +23,22 @@ BLOCK = 4096
 NEWC = "070701"
 
 
-def slot_image(board: Board, root: Root, epoch: int, out: Path) -> Path:
-    """Write the slot's image to `out`; the same bytes for the same root and epoch.
+def slot_image(
+    board: Board, root: Root, epoch: int, out: Path, told: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Write the slot's image to `out`; the same bytes for the same root and epoch. `told` gets what is done.
 
     Raises:
         ImageError: it does not fit into the slot.
     """
     need("mksquashfs", "veritysetup", "mkimage", "dtc")
+    told("squashfs")
     squash(root.tree, epoch, out)
     offset = out.stat().st_size
     _fits("root with its verity tree", offset + offset // 64, board.sizes.kernel_at)
+    told("dm-verity")
     root_hash = _verity(out, offset)
+    told("kernel and initrd")
     kernel = _fit(board, root, _slots_part(root_hash, offset, epoch), epoch, out.parent)
     _fits("kernel and initrd", kernel.stat().st_size, board.sizes.kernel_most)
     _fits("slot", board.sizes.kernel_at * MEBIBYTE + kernel.stat().st_size, board.sizes.slot)

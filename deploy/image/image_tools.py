@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgeagent.errors import EdgeAgentError
@@ -15,6 +20,7 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 MEBIBYTE = 1 << 20
 SECTOR = 512
+CLEAN_UP_S = 120.0
 DEBIAN = {
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
@@ -51,26 +57,79 @@ def need(*programs: str) -> None:
         )
 
 
-def run(*command: str | Path, quiet: bool = True, **more: str) -> str:
-    """Run one program with a fixed locale and time zone; `more` is environment. Its output.
+def run(
+    *command: str | Path, quiet: bool = True, told: Callable[[str], None] | None = None, **more: str
+) -> str:
+    """Run one program with a fixed locale and time zone; `more` is environment. Its output; `told` gets each
+    line of it at once.
+
+    An interruption is handed on to the program and all that it started, and waited for: mmdebstrap then
+    removes its half-made root.
 
     Raises:
         ImageError: it failed; with the last lines of what it said.
     """
     environment = {**os.environ, "PATH": _path(), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
     words = [str(word) for word in command]
-    done = subprocess.run(
+    said: list[str] = []
+    with subprocess.Popen(
         words,
         env=environment,
         text=True,
-        check=False,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if quiet else None,
-    )
-    if done.returncode:
-        said = " | ".join((done.stdout or "").strip().splitlines()[-6:])
-        raise ImageError(f"failed with {done.returncode}: {said}", where=words[0], next_step="see above")
-    return done.stdout
+        process_group=0,  # or a Ctrl-C would reach it twice
+    ) as child:
+        try:
+            for line in child.stdout or ():
+                said.append(line)
+                if told is not None:
+                    told(line.rstrip())
+        except KeyboardInterrupt:
+            _end(child)
+            raise
+    if child.returncode:
+        last = " | ".join(line.strip() for line in said[-6:])
+        raise ImageError(f"failed with {child.returncode}: {last}", where=words[0], next_step="see above")
+    return "".join(said)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.communicate(timeout=CLEAN_UP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def interruptible() -> None:
+    """A closed terminal (unless under `nohup`) and `kill` end a build as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def progress(what: str, every_s: float = 20.0) -> Iterator[Callable[[str], None]]:
+    """Say on stderr, every so often, that a long step still goes on; afterwards what it took, on stdout.
+
+    What is called with a text says what the step does now.
+    """
+    now, begin, over = [""], time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(every_s):
+            print(f"{what:18} {time.monotonic() - begin:6.0f} s … {now[0]}", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield lambda text: now.__setitem__(0, text[:80])
+    finally:
+        over.set()
+        teller.join()
+    print(f"{what:18} {time.monotonic() - begin:6.1f} s", flush=True)
 
 
 def _path() -> str:

@@ -4,11 +4,13 @@ need."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from image_base import EPOCH
 from image_board import Board
-from image_tools import HERE, fill, fresh, lines, need, run
+from image_tools import HERE, ImageError, fill, fresh, lines, need, run
 
 OVERLAY = HERE / "root"
 ENABLED = {
@@ -35,10 +37,12 @@ MASKED = (
     "systemd-networkd-wait-online.service",
     "swap.target",
 )
-EMPTY = ("data", "state", "etc/edgeagent", "var/lib/edgeagent", "var/lib/systemd", "var/cache/private")
-"""Where partitions are laid."""
+EMPTY = ("dev", "data", "state", "etc/edgeagent", "var/lib/edgeagent", "var/lib/systemd", "var/cache/private")
+"""Where something is mounted."""
 GONE = (
     "boot/*",
+    "usr/lib/modules/*/dtb",  # the loader has its own
+    "usr/lib/modules/*/vmlinuz",
     "etc/ssh/ssh_host_*",  # each unit makes its own
     "etc/apt",
     "etc/.pwd.lock",
@@ -74,32 +78,51 @@ class Root:
     lists: Path
 
 
-def root(board: Board, base: Path, package: Path, keyring: Path, version: int, work: Path) -> Root:
-    """Lay out one slot's root under `work`, anew."""
+def root(
+    board: Board,
+    base: Path,
+    package: Path,
+    keyring: Path,
+    version: int,
+    work: Path,
+    told: Callable[[str], None] = lambda _: None,
+) -> Root:
+    """Lay out one slot's root under `work`, anew. `told` gets what is being done."""
     need("depmod", "qemu-aarch64-static")
     tree = fresh(work / "root")
+    told("unpacking the base")
     run("tar", "-C", tree, "-xf", base, "--numeric-owner", "--exclude=./dev/*")
     kernel, initrd = _boot_files(tree, work)
     _loader_files(board, tree, fresh(work / "loader"))
     lists = shutil.copytree(tree / "var/lib/apt/lists", work / "lists")
+    told("installing the agent's package")
     _install(tree, package)
     _overlay(board, tree, keyring, version)
     _services(tree)
     _prune(tree)
+    told("compiling to byte code")
     _compile(board, tree)
     return Root(tree, kernel, initrd, lists)
 
 
 def _boot_files(tree: Path, work: Path) -> tuple[Path, Path]:
-    kernel = shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), work / "Image")
-    initrd = shutil.copyfile(next((tree / "boot").glob("initrd.img-*")), work / "initrd.debian")
+    kernel = shutil.copyfile(_newest(tree, "boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"), work / "Image")
+    initrd = shutil.copyfile(_newest(tree, "boot/initrd.img-*"), work / "initrd.debian")
     return kernel, initrd
+
+
+def _newest(tree: Path, *patterns: str) -> Path:
+    """The file that fits the first pattern that any fits: Debian moves things from one place to another."""
+    for pattern in patterns:
+        if found := sorted(tree.glob(pattern)):
+            return found[-1]
+    raise ImageError(f"has no {' or '.join(patterns)}", where="Debian base", next_step="see boards/*.toml")
 
 
 def _loader_files(board: Board, tree: Path, folder: Path) -> None:
     """What goes onto the loader's partition: out of packages, and from beside the board's own file."""
     for name, pattern in board.boot_files.items():
-        shutil.copyfile(max(tree.glob(pattern)), folder / name)
+        shutil.copyfile(_newest(tree, pattern), folder / name)
     for file in board.own_boot_files:
         shutil.copyfile(file, folder / file.name)
 
@@ -107,8 +130,10 @@ def _loader_files(board: Board, tree: Path, folder: Path) -> None:
 def _install(tree: Path, package: Path) -> None:
     """By dpkg inside the root, so that the root's own list of packages names it."""
     shutil.copyfile(package, tree / "package.deb")
+    # The time: or the user that it makes has the day of the build in /etc/shadow.
+    install = ["chroot", str(tree), "dpkg", "--install", "/package.deb"]
     try:
-        run("chroot", tree, "dpkg", "--install", "/package.deb", DEBIAN_FRONTEND="noninteractive")
+        run(*install, DEBIAN_FRONTEND="noninteractive", SOURCE_DATE_EPOCH=EPOCH)
     finally:
         (tree / "package.deb").unlink()
 
@@ -162,9 +187,18 @@ def _prune(tree: Path) -> None:
 
 
 def _compile(board: Board, tree: Path) -> None:
-    """Byte code, since a read-only root cannot keep any; named by hash, so that times play no part."""
+    """Byte code, since a read-only root cannot keep any; named by hash, so that times play no part.
+
+    By this machine's Python where it is of the same version, else by the root's own, emulated: minutes. In
+    one process: what a file's byte code looks like depends a little on what was compiled before it.
+    """
     for cache in sorted((tree / "opt").rglob("__pycache__")):
         shutil.rmtree(cache)
     python = f"python{board.python}"
-    options = ["-q", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", "/"]
-    run(python, "-m", "compileall", *options, tree / "opt", tree / "usr/lib/edgeagent-image")
+    options = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    places = [Path("opt"), Path("usr/lib/edgeagent-image")]
+    if shutil.which(python):
+        here = ["-s", str(tree), "-p", "/"]
+        run(python, *options, *here, *(tree / place for place in places), PYTHONHASHSEED="0")
+    else:
+        run("chroot", tree, python, *options, *(f"/{place}" for place in places), PYTHONHASHSEED="0")

@@ -1,8 +1,8 @@
 """Write a unit's card: write_card.py /dev/sdX --enrolment enrolment.toml --ssh-key key.pub
 
-Refuses every disk that is not an unused card, asks once, writes, reads everything back. The partition table
-is written last: a card whose writing was interrupted has none, starts no unit, and is said to be
-unfinished.
+Refuses every disk that is not an unused card, asks once, examines the disk again, writes, reads everything
+back. The partition table is written last: a card whose writing was interrupted has none, not even a backup of
+an older one, starts no unit, and is said to be unfinished.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from card_disk import CardError, Disk, System, choose
-from card_image import HEAD, CardImage, for_unit
+from card_disk import CardError, Disk, System, choose, still
+from card_image import FOOT, HEAD, CardImage, for_unit
 
 from edgeagent.documents.enrol_invitation import read_invitation
 from edgeagent.errors import EdgeAgentError
@@ -29,34 +29,44 @@ FILES = {
 UNFINISHED = "THE CARD IS UNFINISHED: it starts no unit. Write it again from the beginning."
 
 
-def write(card: CardImage, disk: Disk, progress: Progress) -> None:
-    """Write everything and read it back; the partition table last. `progress` is told bytes.
+def write(card: CardImage, disk: Disk, device: int, progress: Progress) -> None:
+    """Write everything to the disk, opened as `device`, and read it back; partition tables last.
+
+    `progress` is told bytes.
 
     Raises:
-        CardError: the disk failed, or does not hold what was written.
+        CardError: the disk does not hold what was written.
+        OSError: it failed.
     """
-    with _opened(disk, os.O_RDWR | os.O_EXCL) as device:
-        _put(device, 0, bytes(HEAD))
-        os.fsync(device)
-        for at, content in card.chunks():
-            _put(device, at, content)
-            progress(len(content))
+    # No table of what was on it before may find half of this image: neither the first one nor a backup, which
+    # lies at the end of the disk, or where a smaller image ended.
+    for at in {0, card.size - FOOT, disk.size - FOOT}:
+        _put(device, at, bytes(HEAD))
+    os.fsync(device)
+    for at, content in card.chunks():
+        _put(device, at, content)
+        os.fsync(device)  # or the progress would be this machine's memory, not the card
+        progress(len(content))
+    _forget(device)
+    for at, content in card.chunks():
+        _compare(device, at, content, disk)
+        progress(len(content))
+    for at, content in card.tables():
+        _put(device, at, content)
         os.fsync(device)
         _forget(device)
-        for at, content in card.chunks():
-            _compare(device, at, content, disk)
-            progress(len(content))
-        _put(device, 0, card.head())
-        os.fsync(device)
-        _forget(device)
-        _compare(device, 0, card.head(), disk)
+        _compare(device, at, content, disk)
 
 
 @contextmanager
-def _opened(disk: Disk, flags: int) -> Iterator[int]:
-    """With O_EXCL the kernel itself refuses a disk that became used since it was examined."""
+def opened(disk: Disk) -> Iterator[int]:
+    """With O_EXCL the kernel itself refuses a disk that is used, and lets nobody mount it from now on.
+
+    Raises:
+        CardError: it cannot be opened, or failed while it was.
+    """
     try:
-        device = os.open(disk.device, flags)
+        device = os.open(disk.device, os.O_RDWR | os.O_EXCL)
     except OSError as refused:
         raise CardError(f"cannot be opened: {refused.strerror}", where=str(disk.device),
                         next_step="unmount it; writing to a disk needs root") from refused  # fmt: skip
@@ -161,11 +171,14 @@ def deploy(card: CardImage, device: Path, system: System, *, dry_run: bool, yes:
     )
     if typed != disk.device.name:
         raise CardError("was not confirmed; nothing was written", where=str(disk.device))
-    with click.progressbar(length=2 * (card.size - HEAD), label="write, read back", file=sys.stderr) as bar:
-        try:
-            write(card, disk, bar.update)
-        except KeyboardInterrupt:
-            raise CardError(f"interrupted. {UNFINISHED}", where=str(disk.device)) from None
+    with opened(disk) as held:
+        still(disk, held, card.size, system)
+        length = 2 * (card.size - HEAD - FOOT)
+        with click.progressbar(length=length, label="write, read back", file=sys.stderr) as bar:
+            try:
+                write(card, disk, held, bar.update)
+            except KeyboardInterrupt:
+                raise CardError(f"interrupted. {UNFINISHED}", where=str(disk.device)) from None
     click.echo(f"{disk.device}: written and read back; it may be taken out")
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from card_disk import Disk
 from card_image import for_unit
-from write_card import unit_files, write
+from image_tools import interruptible, progress
+from write_card import opened, unit_files, write
 
 from tests.image.guest import Guest, GuestError
-from tests.image.steps import STEPS, Trial
+from tests.image.steps import BOOT_S, STEPS, Trial
 from tests.image.unit_papers import FILTER
 from tests.image.variants import ROOT, Built, updates
 
@@ -34,29 +35,38 @@ def main() -> int:
     parser.add_argument("--built", type=Path, default=ROOT / "build" / "image" / "virt")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "image-test")
     parser.add_argument("--only", type=int, default=len(STEPS), help="the first so many steps")
+    parser.add_argument("--begin", type=int, default=1, help="with this step, on the card of the run before")
     asked = parser.parse_args()
-    shutil.rmtree(asked.out, ignore_errors=True)
-    asked.out.mkdir(parents=True)
-    built = Built(asked.built)
+    interruptible()
+    built, steps = Built(asked.built), STEPS[asked.begin - 1 : asked.only]
+    if asked.begin == 1:
+        shutil.rmtree(asked.out, ignore_errors=True)
+        asked.out.mkdir(parents=True)
     bundles = updates(built) if asked.only > FIRST_UPDATE else {}
     trial = Trial(_guest(built, asked.out), built.version, bundles, asked.out)
     rows = []
     try:
-        for name, step in STEPS[: asked.only]:
+        if asked.begin > 1:
+            trial.guest.start()
+            trial.guest.reachable(BOOT_S)
+        for name, step in steps:
             rows.append(_try(name, step, trial))
             if rows[-1][2] != "pass":
                 break
+    except KeyboardInterrupt:
+        print("interrupted; the board was switched off", file=sys.stderr)
     finally:
         trial.guest.power_off()
         _table(rows, asked.out)
-    return 0 if len(rows) == asked.only and all(row[2] == "pass" for row in rows) else 1
+    return 0 if len(rows) == len(steps) and all(row[2] == "pass" for row in rows) else 1
 
 
 def _try(name: str, step: Callable[[Trial], str], trial: Trial) -> tuple[str, float, str, str]:
     print(f"{name} …", flush=True)
     begin = time.monotonic()
     try:
-        seen, verdict = step(trial), "pass"
+        with progress(name):
+            seen, verdict = step(trial), "pass"
     except GuestError as failed:
         print(failed, file=sys.stderr)
         seen, verdict = str(failed).splitlines()[0], "FAIL"
@@ -68,6 +78,8 @@ def _try(name: str, step: Callable[[Trial], str], trial: Trial) -> tuple[str, fl
 def _guest(built: Built, out: Path) -> Guest:
     """A card, written by the tool that writes cards, with a technician's key on it."""
     key, rules, disk = out / "technician", out / "nftables.conf", out / "card"
+    if disk.exists():
+        return Guest(disk, out, key)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     rules.write_text(FILTER)
     begin = time.monotonic()
@@ -75,7 +87,9 @@ def _guest(built: Built, out: Path) -> Guest:
         card = for_unit(built.card, unit_files(None, key.with_suffix(".pub"), (rules,)), Path(work))
         disk.touch()
         os.truncate(disk, card.size + (64 << 20))
-        write(card, Disk(disk, card.size, "a file"), lambda _: None)
+        target = Disk(disk, disk.stat().st_size, "a file", ())
+        with opened(target) as device:
+            write(card, target, device, lambda _: None)
     print(f"card written and read back: {time.monotonic() - begin:.0f} s", flush=True)
     return Guest(disk, out, key)
 

@@ -36,10 +36,11 @@ class Guest:
         self.layer = self.folder / "card.qcow2"
         self.serial = self.folder / "serial.log"
         self.serial.touch()
+        self._seen = len(self.said())
         base = str(self.card.resolve())
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self.layer)], check=True
-        )
+        layer = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self.layer)]
+        if not self.layer.exists():
+            subprocess.run(layer, check=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -111,7 +112,7 @@ class Guest:
             time.sleep(POLL_S)
 
     def run(
-        self, command: str, *, seconds: float = 120, check: bool = True, content: bytes | None = None
+        self, command: str, *, seconds: float = 300, check: bool = True, content: bytes | None = None
     ) -> str:
         """Run a command by SSH, as a technician would; what it printed.
 
@@ -164,13 +165,19 @@ class Guest:
             except GuestError:
                 if time.monotonic() > end:
                     raise
+                if "slots: trying" in self.said()[self._seen :]:
+                    raise self._failed("the board restarted by itself") from None
                 time.sleep(3)
 
     def until(self, command: str, wanted: str, seconds: float) -> str:
-        """Ask again and again until the answer contains `wanted`."""
+        """Ask again and again until the answer contains `wanted`; a board that is too slow to answer is asked
+        again."""
         end = time.monotonic() + seconds
         while True:
-            said = self.run(command, check=False)
+            try:
+                said = self.run(command, check=False)
+            except GuestError as slow:
+                said = str(slow).splitlines()[0]
             if wanted in said:
                 return said
             if time.monotonic() > end:

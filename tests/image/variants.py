@@ -4,6 +4,7 @@ old."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from image_board import Board, load_board
 from image_keys import UpdateKey, development_key
 from image_slot import slot_image
-from image_tools import MEBIBYTE, commit_time, sha256
+from image_tools import MEBIBYTE, commit_time, progress, sha256
 from image_tree import Root
 from update_bundle import bundle
 
@@ -44,6 +45,8 @@ def updates(built: Built) -> dict[str, Path]:
     """The bundles by name, made once for one card image."""
     board, key, version = load_board("virt"), development_key(KEYS), built.version
     folder = built.folder / f"test-{sha256(built.card)[:12]}"
+    for older in set(built.folder.glob("test-*")) - {folder}:
+        shutil.rmtree(older)
     folder.mkdir(exist_ok=True)
     stranger = development_key(KEYS, "stranger")
     small = folder / "small.img"
@@ -58,8 +61,8 @@ def updates(built: Built) -> dict[str, Path]:
     made = {name: folder / f"{name}.raucb" for name in wanted}
     for name, make in wanted.items():
         if not made[name].exists():
-            print(f"making the update {name!r}", flush=True)
-            make(made[name])
+            with progress(f"update '{name}'"):
+                make(made[name])
     return made
 
 
