@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from edgeagent.demo.broker import find_mosquitto
+from edgeagent.system.certificates import issue
+from tests.bench_unit import UNIT
 from tests.container.fixtures import PROBE, Unit, make_unit
+from tests.container.machine import DESK, wait_until
 from tests.container.probe import ALLOWED, ATTEMPTS
 
 pytestmark = pytest.mark.timeout(600)  # the first test's fixture may build root and package
@@ -117,3 +125,36 @@ def test_no_private_key_is_left_open_on_the_card(unit: Unit) -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+def test_the_daemon_in_its_sandbox_speaks_to_its_broker(unit: Unit) -> None:
+    """TLS 1.3 with its certificate, through the forwarder and the packet filter: its signed state arrives."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    with broker(program, unit.technician.folder, unit.machine.desk_net) as log:
+        unit.machine.run("systemctl", "restart", "edgeagent.service")
+        wait_until(lambda: "/state'" in log.read_text(), 180, f"a state of the unit in {log}")
+        connected = [line for line in log.read_text().splitlines() if "New client connected" in line]
+        assert any(f" as {UNIT}." in line and f"u'{UNIT}'" in line for line in connected), connected
+    unit.settled()
+
+
+@contextmanager
+def broker(program: Path, desk: Path, net: str) -> Iterator[Path]:
+    """Mosquitto at the name that the unit's configuration has, on the desk's network; its log."""
+    server = issue(desk / "ca", "broker", server=True, hosts=("broker.test",), days=30, now=datetime.now(UTC))
+    folder = desk / "broker"
+    folder.mkdir()
+    log, conf = folder / "log", folder / "mosquitto.conf"
+    log.touch()
+    conf.write_text(
+        f"user root\nlog_dest file {log}\nlog_type all\nlistener 8883 {DESK}\ncafile {server.authority}\n"
+        f"certfile {server.cert}\nkeyfile {server.key}\ntls_version tlsv1.3\n"
+        "require_certificate true\nuse_identity_as_username true\n"
+    )
+    with subprocess.Popen(["ip", "netns", "exec", net, str(program), "-c", str(conf)]) as process:
+        try:
+            yield log
+        finally:
+            process.terminate()
