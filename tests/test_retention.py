@@ -199,7 +199,8 @@ def test_rows_about_received_alerts_go_too(room: Room) -> None:
             receiver.take(f"lfr/v1/{UNIT}/alert", one.message, NOW)
     assert expire(room).exit_code == 0
     with closing(sqlite3.connect(store)) as database:
-        assert database.execute("SELECT deployment FROM received").fetchall() == [("another",)]
+        for table in ("received", "verdicts"):
+            assert database.execute(f"SELECT deployment FROM {table}").fetchall() == [("another",)]
     left = b"".join(path.read_bytes() for path in folder.iterdir())
     assert sealed.alert.alert.encode() not in left
     assert room.erased() == [("alert_key", "old-one"), ("received_alerts", "old-one")]

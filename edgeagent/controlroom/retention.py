@@ -230,7 +230,9 @@ def _rows(store: Path) -> dict[str, int]:
 
 
 def erase_rows(store: Path, deployment: str) -> int:
-    """Remove what is kept of received alerts of a deployment, overwriting it in the file; how many rows.
+    """Remove what is kept of received alerts of a deployment, overwriting it in the file; how many alerts.
+
+    What was decided about them goes with them: nothing asks for it once the deployment is over.
 
     Raises:
         OutboxError: the file cannot be written; what is removed is removed.
@@ -238,9 +240,13 @@ def erase_rows(store: Path, deployment: str) -> int:
     try:
         with closing(sqlite3.connect(store, isolation_level=None, timeout=10)) as database:
             database.execute("PRAGMA secure_delete=ON")
-            gone = database.execute("DELETE FROM received WHERE deployment = ?", (deployment,)).rowcount
+            tables = database.execute("SELECT name FROM sqlite_master WHERE name IN ('received', 'verdicts')")
+            gone = {
+                name: database.execute(f"DELETE FROM {name} WHERE deployment = ?", (deployment,)).rowcount  # noqa: S608
+                for (name,) in tables.fetchall()
+            }
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return int(gone)
+            return gone.get("received", 0)
     except sqlite3.Error as cause:
         raise _store_failed(store, cause) from cause
 

@@ -37,6 +37,7 @@ sys.path[:0] = [{tools!r}]
 import image_base, image_tools
 image_base.BINFMT, image_base.need = Path("/"), lambda *_: None
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 image_tools.interruptible()
 image_base.build(["mmdebstrap", "bookworm"], Path({tar!r}), lambda line: print(line, flush=True))
 """
