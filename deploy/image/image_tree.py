@@ -4,6 +4,7 @@ need."""
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,8 +198,16 @@ def _compile(board: Board, tree: Path) -> None:
     python = f"python{board.python}"
     options = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     places = [Path("opt"), Path("usr/lib/edgeagent-image")]
-    if shutil.which(python):
+    if _runs(python):
         here = ["-s", str(tree), "-p", "/"]
         run(python, *options, *here, *(tree / place for place in places), PYTHONHASHSEED="0")
     else:
         run("chroot", tree, python, *options, *(f"/{place}" for place in places), PYTHONHASHSEED="0")
+
+
+def _runs(program: str) -> bool:
+    """Whether it is here and is no version manager's stand-in for what is not installed."""
+    there = shutil.which(program)
+    if there is None:
+        return False
+    return subprocess.run([there, "-c", ""], capture_output=True, check=False).returncode == 0
