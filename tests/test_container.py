@@ -65,6 +65,19 @@ def test_a_unit_is_deployed_to_over_ssh_and_is_ready(unit: Unit) -> None:
     assert unit.release() in unit.first
 
 
+def test_the_daemon_in_its_sandbox_speaks_to_its_broker(unit: Unit) -> None:
+    """TLS 1.3 with its certificate, through the forwarder and the packet filter: its signed state arrives."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    with broker(program, unit.technician.folder, unit.machine.desk_net) as log:
+        unit.machine.run("systemctl", "restart", "edgeagent.service")
+        wait_until(lambda: "/state'" in log.read_text(), 180, f"a state of the unit in {log}")
+        connected = [line for line in log.read_text().splitlines() if "New client connected" in line]
+        assert any(f" as {UNIT}." in line and f"u'{UNIT}'" in line for line in connected), connected
+    unit.settled()
+
+
 def test_a_second_deployment_changes_nothing_and_disturbs_nothing(unit: Unit) -> None:
     before = unit.machine.shown("edgeagent.service", "MainPID")
     assert "nothing to change" in unit.deploy()
@@ -125,19 +138,6 @@ def test_no_private_key_is_left_open_on_the_card(unit: Unit) -> None:
         check=False,
     )
     assert done.stdout == ""
-
-
-def test_the_daemon_in_its_sandbox_speaks_to_its_broker(unit: Unit) -> None:
-    """TLS 1.3 with its certificate, through the forwarder and the packet filter: its signed state arrives."""
-    program = find_mosquitto()
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    with broker(program, unit.technician.folder, unit.machine.desk_net) as log:
-        unit.machine.run("systemctl", "restart", "edgeagent.service")
-        wait_until(lambda: "/state'" in log.read_text(), 180, f"a state of the unit in {log}")
-        connected = [line for line in log.read_text().splitlines() if "New client connected" in line]
-        assert any(f" as {UNIT}." in line and f"u'{UNIT}'" in line for line in connected), connected
-    unit.settled()
 
 
 @contextmanager
