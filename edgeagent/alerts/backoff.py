@@ -23,7 +23,10 @@ class Backoff:
         if not 0 < self.first_s <= self.cap_s:
             raise ValueError(f"need 0 < first_s <= cap_s, got {self.first_s} and {self.cap_s}")
 
+    def step_s(self, attempt: int) -> float:
+        """The whole step of attempt number `attempt`, counted from 0."""
+        return min(self.cap_s, self.first_s * 2.0 ** min(max(attempt, 0), _LARGEST_EXPONENT))
+
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""
-        step = min(self.cap_s, self.first_s * 2.0 ** min(max(attempt, 0), _LARGEST_EXPONENT))
-        return step * rng.uniform(0.5, 1.0)
+        return self.step_s(attempt) * rng.uniform(0.5, 1.0)

@@ -7,6 +7,7 @@ lost is in the outbox; what arrives is handed over unread, since only the owner 
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import random
 import ssl
@@ -70,8 +71,10 @@ class MqttLink:
         self._on_connected = on_connected
         self._monotonic = monotonic
         self._rng = rng
-        self._without_5_until: float | None = None
+        self._without_5_until = -math.inf
         self._backoff = Backoff(settings.retry_first_s, settings.retry_cap_s)
+        first_s = settings.connect_timeout_s
+        self._patience = Backoff(first_s, max(first_s, PATIENCE_MOST_S))
         self._session: MqttSession | None = None
         self._counts = LinkCounts()
         self._lock = threading.Lock()
@@ -152,7 +155,7 @@ class MqttLink:
         attempt = 0
         try:
             while not self._stop.is_set():
-                session = self._establish(self._patience_s(attempt))
+                session = self._establish(self._patience.step_s(attempt))
                 if session is not None and self._serve(session) > self._settings.keepalive_s:
                     attempt = 0  # only a connection that lasted counts as a success
                 if not self._stop.is_set():
@@ -161,13 +164,9 @@ class MqttLink:
         finally:
             self._session = None
 
-    def _patience_s(self, attempt: int) -> float:
-        first_s = self._settings.connect_timeout_s
-        return max(first_s, min(first_s * 2.0 ** min(attempt, 16), PATIENCE_MOST_S))
-
     def _establish(self, patience_s: float) -> MqttSession | None:
         """A ready session over MQTT 5, else over 3.1.1; None, with `last_error` set, over neither."""
-        without_5 = self._without_5_until is not None and self._monotonic() < self._without_5_until
+        without_5 = self._monotonic() < self._without_5_until
         for protocol in list(_PROTOCOLS)[without_5:]:
             session = self._attempt(protocol, patience_s)
             if session.phase is Phase.READY:

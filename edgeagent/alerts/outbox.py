@@ -156,7 +156,7 @@ class Outbox:
 
         The one change that is not waited for: after a power cut the alert is due at once, which is no worse.
         """
-        with self._change(_WRITTEN_SOON) as db:
+        with self._change(waits=False) as db:
             row = db.execute("SELECT attempts FROM pending WHERE alert_id = ?", (alert_id,)).fetchone()
             if row is None:
                 return False
@@ -235,9 +235,10 @@ class Outbox:
                 raise as_outbox_error(self._path, error) from error
 
     @contextmanager
-    def _change(self, how: str = "") -> Iterator[sqlite3.Connection]:
+    def _change(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction; whether it waits for the disk."""
         with self._read() as db:
-            db.execute(f"PRAGMA synchronous = {how or _ON_THE_DISK}")
+            db.execute(f"PRAGMA synchronous = {_ON_THE_DISK if waits else _WRITTEN_SOON}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

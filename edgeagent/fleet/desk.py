@@ -95,7 +95,7 @@ class Desk:
             self._take_alert(message)
 
     def _take_alert(self, message: Incoming) -> None:
-        """In the order of `edgeagent alerts watch`: committed, open, shown, and only then the receipt."""
+        """In the order of `edgeagent alerts watch`: committed and open, shown, and only then the receipt."""
         arrival = self._receiver.take(message.topic, message.payload, self._clock.now())
         self._receiver.shown(arrival.alert)
         if arrival.first:

@@ -17,8 +17,7 @@ NAMED = (("unit", "key"), ("broker", "key"))
 
 def keys_of(places: Places) -> dict[str, str]:
     """Each key's name, and how it is kept: sealed to this machine, or a file."""
-    open_files = [*places.etc.glob("*.key"), *places.etc.glob("tls/*.key")]
-    kept = {path.name: "file" for path in open_files}
+    kept = {path.name: "file" for path in _open(places)}
     return dict(sorted((kept | {path.name: "sealed" for path in _sealed(places)}).items()))
 
 
@@ -28,7 +27,7 @@ def private_files(places: Places) -> dict[str, str]:
     More than `keys_of`: also those of an enrolment that is not finished, of deployments that are not closed.
     """
     kinds = {
-        "file": [*places.etc.glob("*.key"), *places.etc.glob("tls/*.key")],
+        "file": _open(places),
         "sealed": _sealed(places),
         "of an enrolment": list(places.staging.glob("*.key")),
         "of a deployment": list(places.data.glob("deployment-keys/*.key")),
@@ -77,6 +76,10 @@ def refuse_lost_keys(places: Places, config: Path) -> dict[str, str]:
             next_step="correct the path in the unit's folder at the desk; deploying makes no keys",
         )
     return gone
+
+
+def _open(places: Places) -> list[Path]:
+    return [*places.etc.glob("*.key"), *places.etc.glob("tls/*.key")]
 
 
 def _sealed(places: Places) -> list[Path]:
