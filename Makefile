@@ -118,7 +118,7 @@ undeploy: $(VENV)/ready-demo ## take the program off a unit: HOST=unit-07 [DRY=1
 status: $(VENV)/ready-demo ## how a unit stands: HOST=unit-07
 	@$(WHO); $(OVER_SSH) status $(WHERE)
 
-test-container: $(VENV)/ready-dev container-tools ## a unit in a container: deploy, fail, kill, cut its power at every step (root, half an hour)
+test-container: $(VENV)/ready-dev container-tools ## a unit in a container: deploy, fail, kill, cut its power at every step (root, 20 minutes)
 	$(BIN)/python -m pytest tests/test_container.py tests/container/thorough.py
 
 # Where they cannot be had, the tests in a container are skipped, and say so.

@@ -63,6 +63,7 @@ def main() -> None:
                     say(json.dumps(result["failed"][-1]))
                 else:
                     result["runs"].append(run)
+                    result["runs"].sort(key=lambda one: (one["broker"], one["units"]))
                 _write(result, asked.out)
     result["machine"]["load_after"] = _load()
     _write(result, asked.out)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -349,6 +350,7 @@ def test_a_full_inbox_drops_and_counts(any_broker: Broker) -> None:
 
 _CONNACK_OK = b"\x20\x02\x00\x00"
 _CONNACK_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
+_SUBACK = b"\x90\x03"
 
 
 @contextmanager
@@ -359,11 +361,13 @@ def _old_broker(
     cuts: bool = False,
     asked: list[int] | None = None,
     hesitates_s: float = 0.0,
+    thinks_s: float = 0.0,
 ) -> Iterator[LinkSettings]:
     """Speaks TLS and MQTT 3.1.1; at a CONNECT of MQTT 5 it hangs up, keeps silent, or refuses.
 
     `asked`: the protocol of each CONNECT, 5 or 4. `cuts`: it hangs up right after its answer.
-    `hesitates_s`: before it begins with TLS, one connection after the other.
+    `hesitates_s`: before it begins with TLS, one connection after the other. `thinks_s`: before it welcomes a
+    client, and again before it grants a subscription.
     """
     now = datetime.now(UTC)
     make_authority(folder, "old-authority", now=now)
@@ -378,7 +382,12 @@ def _old_broker(
         if asked is not None and said:
             asked.append(said[said.index(b"MQTT") + 4])
         if known:
+            time.sleep(thinks_s)
             connection.sendall(_CONNACK_OK)
+            if thinks_s:
+                subscribe = connection.recv(200)
+                time.sleep(thinks_s)
+                connection.sendall(_SUBACK + subscribe[2:4] + b"\x01")
             if not cuts:
                 hold(connection)
         elif manner == "refuses":
@@ -449,10 +458,26 @@ def test_a_broker_that_is_slower_than_the_first_patience_is_reached_all_the_same
         assert wait_for(lambda: not link.running)
 
 
-def _start(settings: LinkSettings, monotonic: Callable[[], float] = time.monotonic) -> MqttLink:
+def test_a_broker_that_is_silent_for_longer_than_two_keep_alives_is_waited_for(tmp_path: Path) -> None:
+    """It has a fleet to welcome, and what those leave behind who go too early is more work for it."""
+    asked: list[int] = []
+    with _old_broker(tmp_path, "hangs up", asked=asked, thinks_s=3.5) as settings:
+        patient = replace(settings, keepalive_s=1, connect_timeout_s=20.0)
+        link = _start(patient, subscriptions=[Subscription(UNIT.receipt)])
+        assert wait_for(lambda: link.connected, 60), link.last_error
+        assert asked == [5, 4]
+        link.close(None, timeout_s=2.0)
+        assert wait_for(lambda: not link.running)
+
+
+def _start(
+    settings: LinkSettings,
+    monotonic: Callable[[], float] = time.monotonic,
+    subscriptions: Sequence[Subscription] = (),
+) -> MqttLink:
     link = MqttLink(
         settings,
-        subscriptions=[],
+        subscriptions=subscriptions,
         will=None,
         on_connected=lambda: None,
         monotonic=monotonic,
@@ -460,6 +485,22 @@ def _start(settings: LinkSettings, monotonic: Callable[[], float] = time.monoton
     )
     link.start()
     return link
+
+
+def test_the_log_says_once_why_there_is_no_broker_and_when_there_is_one_again(
+    mosquitto: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "edgeagent"):
+        unit = mosquitto.connected_link("unit-a", retry_first_s=0.01, retry_cap_s=0.02)
+        _cut(unit)
+        assert wait_for(lambda: unit.counts.connections == 2 and unit.connected)
+        mosquitto.running.kill()
+        assert wait_for(lambda: "nothing listens" in str(unit.last_error)), unit.last_error
+        time.sleep(0.5)  # many attempts
+    said = [line.removeprefix("broker: ") for line in caplog.messages if line.startswith("broker: ")]
+    assert said[0] == said[2] == "connected over MQTT 5"
+    assert "closed" in said[1]
+    assert sum("nothing listens there" in line for line in said) == 1, said
 
 
 def _cut(link: MqttLink) -> None:

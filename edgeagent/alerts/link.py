@@ -7,6 +7,7 @@ lost is in the outbox; what arrives is handed over unread, since only the owner 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import queue
 import random
@@ -25,6 +26,8 @@ from edgeagent.alerts.mqtt_session import MqttSession, Phase
 from edgeagent.alerts.tls import tls_context
 from edgeagent.errors import BrokerError, KeyFileError
 
+log = logging.getLogger("edgeagent")
+
 _PUMP_S = 0.2
 _FAILURE = 0x80
 _NO_SUBSCRIBER = 0x10
@@ -32,6 +35,11 @@ _PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311
 PATIENCE_MOST_S = 30.0
 """An attempt may take twice as long after each that failed, up to this. With one patience for ever, a
 broker that cannot greet a whole fleet within it greets nobody: each has left when its turn comes. Measured.
+"""
+LET_IN = 12
+"""A broker that has let us in may take so many times the patience to grant our subscriptions. Three nodes of
+RabbitMQ need half a minute for those of 500 clients, and do it for all of them side by side: whoever leaves
+before the end starts again at the beginning, and the nodes clear up after it first. Measured.
 """
 WITHOUT_5_S = 3600.0
 """So long a broker that hung up on MQTT 5 and took 3.1.1 is not asked again: else each unit of a fleet that
@@ -80,6 +88,7 @@ class MqttLink:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._polite = True
+        self._said = ""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -159,6 +168,7 @@ class MqttLink:
                 if session is not None and self._serve(session) > self._settings.keepalive_s:
                     attempt = 0  # only a connection that lasted counts as a success
                 if not self._stop.is_set():
+                    self._say(str(self.last_error))
                     self._stop.wait(self._backoff.delay_s(attempt, self._rng))
                 attempt += 1
         finally:
@@ -194,6 +204,7 @@ class MqttLink:
             session.pump(_PUMP_S)
             if session.phase is Phase.ACCEPTED:
                 session.subscribe(self._subscriptions)
+                deadline = self._monotonic() + LET_IN * patience_s
             if session.pending and self._monotonic() > deadline:
                 session.give_up(None)
         return session
@@ -203,6 +214,7 @@ class MqttLink:
         began = self._monotonic()
         self._session = session
         self._add(connections=1)
+        self._say(f"connected over {self.broker_protocol}")
         try:
             self._on_connected()
             while session.phase is Phase.READY and not self._stop.is_set():
@@ -258,6 +270,15 @@ class MqttLink:
         with self._lock:
             now = {name: getattr(self._counts, name) + amount for name, amount in amounts.items()}
             self._counts = replace(self._counts, **now)
+
+    def _say(self, text: str) -> None:
+        """For the technician, once for each change: a unit in its sandbox is alone with its broker.
+
+        Not a warning, which a program without a log would print into an operator's screen.
+        """
+        if text != self._said:
+            log.info("broker: %s", text)
+        self._said = text
 
     def _tls(self) -> ssl.SSLContext:
         s = self._settings

@@ -119,6 +119,8 @@ class MqttSession:
         """Read and write for at most `timeout_s`; afterwards look at `phase`."""
         if self.phase is Phase.ENDED:
             return
+        if self.pending:
+            self._be_patient()
         try:
             result = self._client.loop(timeout_s)
         except OSError as error:
@@ -209,6 +211,16 @@ class MqttSession:
         client._last_bytes_received = client._last_msg_out = time_func()
         if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _be_patient(self) -> None:
+        """Until the session is ready, only `give_up` ends the waiting. paho would take a broker for dead that
+        is silent for two keep-alives, also one that has a whole fleet to welcome: whoever leaves then loses
+        its place, and what it leaves behind is more work for the broker. Measured. Pings are sent.
+        """
+        client = self._client
+        client._last_bytes_received, client._ping_t = time_func(), 0.0
+        if self.phase is Phase.CONNECTING:
+            client._last_msg_out = client._last_bytes_received  # before its welcome nobody may ping
 
     def _let_go(self) -> None:
         # The callbacks tie us and the client into a ring, which would keep its sockets and messages until
