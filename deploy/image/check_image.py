@@ -17,10 +17,8 @@ from pathlib import Path
 from card_image import Part, partition
 from image_board import Board, load_board
 from image_disk import PARTITIONS
-from image_tools import HERE, MEBIBYTE, REPOSITORY, ImageError, interruptible, need, run, sha256
+from image_tools import HERE, MEBIBYTE, REPOSITORY, ImageError, ending, need, run, sha256
 from image_tree import EMPTY
-
-from edgeagent.errors import EdgeAgentError
 
 sys.path.insert(0, str(HERE / "root/usr/lib/edgeagent-image"))
 import slots
@@ -141,17 +139,14 @@ def main() -> int:
     parser.add_argument("--board", default="virt")
     parser.add_argument("--image", type=Path)
     asked = parser.parse_args()
-    interruptible()
-    try:
-        board = load_board(asked.board)
-        image = asked.image or REPOSITORY / "build" / "image" / board.board / f"edgeagent-{board.board}.img"
-        with tempfile.TemporaryDirectory(dir=image.parent) as work:
-            check(image, board, Path(work), print)
-    except EdgeAgentError as wrong:
-        print(f"{type(wrong).__name__}: {wrong}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return ending(lambda: _look(asked), "the image was only read")
+
+
+def _look(asked: argparse.Namespace) -> int:
+    board = load_board(asked.board)
+    image = asked.image or REPOSITORY / "build" / "image" / board.board / f"edgeagent-{board.board}.img"
+    with tempfile.TemporaryDirectory(dir=image.parent) as work:
+        check(image, board, Path(work), print)
     return 0
 
 

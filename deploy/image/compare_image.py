@@ -17,10 +17,8 @@ from pathlib import Path
 
 from image_board import load_board
 from image_keys import development_key
-from image_tools import REPOSITORY, commit_time, fresh, interruptible, run, sha256
+from image_tools import REPOSITORY, commit_time, ending, fresh, run, sha256
 from make_image import build
-
-from edgeagent.errors import EdgeAgentError
 
 SHOWN = 40
 COMPARED = ("slot.img", "sbom.cdx.json")
@@ -35,23 +33,19 @@ def main() -> int:
         "--same-base", action="store_true", help="the kept Debian base for both: minutes less"
     )
     asked = parser.parse_args()
-    interruptible()
+    return ending(lambda: _twice(asked), "nothing was compared")
+
+
+def _twice(asked: argparse.Namespace) -> int:
     board = load_board(asked.board)
     keyring = development_key(REPOSITORY / "build" / "image-keys").certificate
     epoch = commit_time()  # once: the next commit may come while this goes on
     kept, place = REPOSITORY / "build" / "image-cache", fresh(REPOSITORY / "build" / "image-twice")
-    try:
-        images = []
-        for name, cache in (("first", kept), ("second", kept if asked.same_base else place / "cache")):
-            print(f"--- {name} build", flush=True)
-            images.append(build(board, asked.package, keyring, epoch, epoch, cache, place / name))
-        return compare(*images)
-    except EdgeAgentError as refused:
-        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was compared", file=sys.stderr)
-        return 130
+    images = []
+    for name, cache in (("first", kept), ("second", kept if asked.same_base else place / "cache")):
+        print(f"--- {name} build", flush=True)
+        images.append(build(board, asked.package, keyring, epoch, epoch, cache, place / name))
+    return compare(*images)
 
 
 def compare(first: Path, second: Path) -> int:

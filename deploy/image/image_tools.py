@@ -110,6 +110,19 @@ def interruptible() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+def ending(act: Callable[[], int], interrupted: str) -> int:
+    """The exit status of a command: `act`'s own, 2 for a refusal, 130 for Ctrl-C; the last two say so."""
+    interruptible()
+    try:
+        return act()
+    except EdgeAgentError as refused:
+        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted: {interrupted}", file=sys.stderr)
+        return 130
+
+
 @contextmanager
 def progress(what: str, every_s: float = 20.0) -> Iterator[Callable[[str], None]]:
     """Say on stderr, every so often, that a long step still goes on; afterwards what it took, on stdout.

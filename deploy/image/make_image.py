@@ -16,12 +16,10 @@ from image_board import Board, load_board
 from image_disk import disk_image
 from image_keys import UpdateKey, development_key
 from image_slot import slot_image
-from image_tools import REPOSITORY, ImageError, commit_time, fresh, interruptible, need, progress, sha256
+from image_tools import REPOSITORY, ImageError, commit_time, ending, fresh, need, progress, sha256
 from image_tree import root
 from sbom import write_sbom
 from update_bundle import bundle
-
-from edgeagent.errors import EdgeAgentError
 
 PRODUCTS = ("slot.img", "update.raucb", "sbom.cdx.json")
 
@@ -66,23 +64,19 @@ def main() -> int:
     parser.add_argument("--version", type=int, help="a rising number (default: the commit's time)")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    interruptible()
-    try:
-        board = load_board(asked.board)
-        out = asked.out or REPOSITORY / "build" / "image" / board.board
-        signer = development_key(REPOSITORY / "build" / "image-keys")
-        epoch = commit_time()
-        version = asked.version or epoch
-        keyring = asked.keyring or signer.certificate
-        cache = REPOSITORY / "build" / "image-cache"
-        image = build(board, asked.package, keyring, version, epoch, cache, out)
-        _conclude(board, image, asked.keyring, version, signer)
-    except EdgeAgentError as refused:
-        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: no image was made; a Debian base that was whole is kept", file=sys.stderr)
-        return 130
+    return ending(lambda: _make(asked), "no image was made; a Debian base that was whole is kept")
+
+
+def _make(asked: argparse.Namespace) -> int:
+    board = load_board(asked.board)
+    out = asked.out or REPOSITORY / "build" / "image" / board.board
+    signer = development_key(REPOSITORY / "build" / "image-keys")
+    epoch = commit_time()
+    version = asked.version or epoch
+    keyring = asked.keyring or signer.certificate
+    cache = REPOSITORY / "build" / "image-cache"
+    image = build(board, asked.package, keyring, version, epoch, cache, out)
+    _conclude(board, image, asked.keyring, version, signer)
     return 0
 
 

@@ -252,7 +252,9 @@ class Witness:
         self._last: Seen | None = None
         self._lock = threading.Lock()
         self._end = threading.Event()
-        wanted = [Subscription(f"{prefix}/v1/+/state") for prefix in ("lfr-bench", "lfr")]
+        wanted = [
+            Subscription(f"{prefix}/v1/+/state", accept_retained=True) for prefix in ("lfr-bench", "lfr")
+        ]
         self._link = room.broker.connected_link(REVOCATION_DESK, *wanted)
         self._thread = threading.Thread(target=self._listen, name="witness")
         self._thread.start()
