@@ -351,6 +351,7 @@ def test_a_full_inbox_drops_and_counts(any_broker: Broker) -> None:
 _CONNACK_OK = b"\x20\x02\x00\x00"
 _CONNACK_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
 _SUBACK = b"\x90\x03"
+_PINGREQ = b"\xc0\x00"
 
 
 @contextmanager
@@ -387,7 +388,8 @@ def _old_broker(
             if thinks_s:
                 subscribe = connection.recv(200)
                 time.sleep(thinks_s)
-                connection.sendall(_SUBACK + subscribe[2:4] + b"\x01")
+                if _PINGREQ in connection.recv(200):  # else nobody is there any more, to a broker
+                    connection.sendall(_SUBACK + subscribe[2:4] + b"\x01")
             if not cuts:
                 hold(connection)
         elif manner == "refuses":
