@@ -20,7 +20,8 @@ from tests.vm.card import Damage
 from tests.vm.room import TTL_S
 from tests.vm.unit import Booted, VirtualUnit
 
-FLOW_S = (2.0, 22.0)
+FLOW_S = (0.0, 15.0)
+"""After the first alert of this boot."""
 AFTER_READY = 1.15
 """Cuts of a boot fall evenly between power on and this many times the last boot's time to READY."""
 QUIET_S = 120.0
@@ -120,6 +121,7 @@ class Series:
         else:
             if when is When.ALONE:
                 self.unit.room.receive(False)
+            self.unit.alert()
             time.sleep(self.rng.uniform(*FLOW_S))
         return self.unit.cut(self.rng)
 

@@ -103,6 +103,16 @@ class VirtualUnit:
         self.live()
         return Booted(ready_s, self.guest.on_s)
 
+    def alert(self) -> None:
+        """Wait until the unit has made one more alert than the newest state says.
+
+        Raises:
+            GuestError: nobody is met.
+        """
+        made = self.live().alerts.made
+        if self.room.witness.until(lambda said: said.alerts.made > made, LIVE_S) is None:
+            raise GuestError(f"no alert within {LIVE_S:.0f} s: {self.room.witness.last}")
+
     def live(self) -> UnitState:
         """Wait until this boot is LIVE."""
         state = self.room.witness.until(
