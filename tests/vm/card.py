@@ -199,7 +199,9 @@ class Card:
             self.flush()
         else:
             fault = INVALID
+        line.settimeout(None)  # a slow guest takes its time, a dead one hangs up
         line.sendall(struct.pack(">IIQ", REPLY, fault, handle) + answer)
+        line.settimeout(ACCEPT_S)
         return True
 
     def _take(self, line: socket.socket, length: int) -> bytes:
