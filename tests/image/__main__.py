@@ -48,6 +48,7 @@ def main() -> int:
     try:
         if asked.begin > 1:
             trial.guest.start()
+            trial.guest.expect(r"Starting kernel", BOOT_S)
             trial.guest.reachable(BOOT_S)
         for name, step in steps:
             rows.append(_try(name, step, trial))
