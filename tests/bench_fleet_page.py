@@ -42,13 +42,12 @@ def measured(result: dict[str, Any]) -> str:
 
 def _machine(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result["settings"]
-    after = machine.get("load_after", "?")
-    load = f"load {machine['load_before']} before and {after} after it"
+    load = f"load {machine['load_before']} before it"
     loaded = machine["load_before"] > BUSY
     verdict = (
         "**Other programs used the cores at the same time: these figures say little but that it works.**"
         if loaded
-        else "Nothing else was running."
+        else "Nothing else was running when it began; each row has the load before it."
     )
     return (
         f"{machine['date']}, {machine['processor']}, {machine['cpus']} cores, Python {machine['python']}; "

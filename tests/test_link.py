@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client
 
+from edgeagent.alerts import link as link_module
 from edgeagent.alerts.link import WITHOUT_5_S, MqttLink
 from edgeagent.alerts.link_types import LinkSettings, Subscription, Will
 from edgeagent.alerts.topics import Topics, every_unit
@@ -363,12 +364,13 @@ def _old_broker(
     asked: list[int] | None = None,
     hesitates_s: float = 0.0,
     thinks_s: float = 0.0,
+    grants_after_s: float = 0.0,
 ) -> Iterator[LinkSettings]:
     """Speaks TLS and MQTT 3.1.1; at a CONNECT of MQTT 5 it hangs up, keeps silent, or refuses.
 
     `asked`: the protocol of each CONNECT, 5 or 4. `cuts`: it hangs up right after its answer.
     `hesitates_s`: before it begins with TLS, one connection after the other. `thinks_s`: before it welcomes a
-    client, and again before it grants a subscription.
+    client, and again before it grants a subscription. `grants_after_s`: before that alone.
     """
     now = datetime.now(UTC)
     make_authority(folder, "old-authority", now=now)
@@ -385,9 +387,9 @@ def _old_broker(
         if known:
             time.sleep(thinks_s)
             connection.sendall(_CONNACK_OK)
-            if thinks_s:
+            if thinks_s or grants_after_s:
                 subscribe = connection.recv(200)
-                time.sleep(thinks_s)
+                over.wait(thinks_s or grants_after_s)
                 if _PINGREQ in connection.recv(200):  # else nobody is there any more, to a broker
                     connection.sendall(_SUBACK + subscribe[2:4] + b"\x01")
             if not cuts:
@@ -456,6 +458,26 @@ def test_a_broker_that_is_slower_than_the_first_patience_is_reached_all_the_same
     with _old_broker(tmp_path, "refuses", hesitates_s=1.2) as settings:
         link = _start(replace(settings, connect_timeout_s=0.1, retry_cap_s=0.5))
         assert wait_for(lambda: link.connected, 60), link.last_error
+        link.close(None, timeout_s=2.0)
+        assert wait_for(lambda: not link.running)
+
+
+def test_a_broker_that_has_let_us_in_is_given_more_time_to_grant_and_no_more_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "LET_IN_S", 4.0)
+    asked: list[int] = []
+    with _old_broker(tmp_path, "hangs up", asked=asked, grants_after_s=2.5) as settings:
+        hasty = replace(settings, connect_timeout_s=1.0)
+        link = _start(hasty, subscriptions=[Subscription(UNIT.receipt)])
+        assert wait_for(lambda: link.connected, 60), link.last_error
+        assert asked == [5, 4]
+        link.close(None, timeout_s=2.0)
+        assert wait_for(lambda: not link.running)
+    (tmp_path / "second").mkdir()
+    with _old_broker(tmp_path / "second", "hangs up", asked=asked, grants_after_s=60.0) as settings:
+        link = _start(replace(settings, connect_timeout_s=1.0), subscriptions=[Subscription(UNIT.receipt)])
+        assert wait_for(lambda: "did not grant" in str(link.last_error), 60), link.last_error
         link.close(None, timeout_s=2.0)
         assert wait_for(lambda: not link.running)
 

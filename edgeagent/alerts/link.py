@@ -33,13 +33,14 @@ _FAILURE = 0x80
 _NO_SUBSCRIBER = 0x10
 _PROTOCOLS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
 PATIENCE_MOST_S = 30.0
-"""An attempt may take twice as long after each that failed, up to this. With one patience for ever, a
+"""An attempt may take twice as long as the one before it, up to this. With one patience for ever, a
 broker that cannot greet a whole fleet within it greets nobody: each has left when its turn comes. Measured.
 """
-LET_IN = 12
-"""A broker that has let us in may take so many times the patience to grant our subscriptions. Three nodes of
-RabbitMQ need half a minute for those of 500 clients, and do it for all of them side by side: whoever leaves
-before the end starts again at the beginning, and the nodes clear up after it first. Measured.
+LET_IN_S = 120.0
+"""A broker that has let us in may take so long to grant our subscriptions. Three nodes of RabbitMQ need half
+a minute for those of 500 clients, and do it for all of them side by side: whoever leaves before the end
+starts again at the beginning, and the nodes clear up after it first. Measured. It is a limit all the same: a
+network that dies at this moment is noticed at its end only.
 """
 WITHOUT_5_S = 3600.0
 """So long a broker that hung up on MQTT 5 and took 3.1.1 is not asked again: else each unit of a fleet that
@@ -204,7 +205,7 @@ class MqttLink:
             session.pump(_PUMP_S)
             if session.phase is Phase.ACCEPTED:
                 session.subscribe(self._subscriptions)
-                deadline = self._monotonic() + LET_IN * patience_s
+                deadline = self._monotonic() + max(patience_s, LET_IN_S)
             if session.pending and self._monotonic() > deadline:
                 session.give_up(None)
         return session

@@ -71,6 +71,15 @@ def silent(where: str) -> BrokerError:
     return BrokerError(SILENT, where=where, next_step="Check the network and whether the broker hangs.")
 
 
+def ungranted(where: str) -> BrokerError:
+    """The broker let us in, and then did not grant our subscriptions in time."""
+    return BrokerError(
+        "the broker let us in and did not grant our subscriptions",
+        where=where,
+        next_step="Look at the broker's load: a whole fleet may be coming back.",
+    )
+
+
 def _describe(error: OSError) -> tuple[str, str]:
     match error:
         case ssl.SSLCertVerificationError():

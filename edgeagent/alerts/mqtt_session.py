@@ -163,7 +163,8 @@ class MqttSession:
 
     def give_up(self, fault: BrokerError | None) -> None:
         """End the session for a reason of the caller's, or because the broker let its time pass."""
-        self._end(fault or link_faults.silent(self._where))
+        ungranted = self.phase is Phase.SUBSCRIBING
+        self._end(fault or (link_faults.ungranted if ungranted else link_faults.silent)(self._where))
 
     def _make_client(
         self, protocol: MQTTProtocolVersion, on_message: Callable[[MQTTMessage], None]
@@ -202,25 +203,25 @@ class MqttSession:
         client._sockpairR, client._sockpairW = reader, writer  # closed by paho with the rest
 
     @staticmethod
-    def _opened(client: Client, _data: object, opened: object) -> None:
-        """TCP and TLS stand; CONNECT follows. paho counts a broker's silence from before the handshake.
+    def _opened(_client: Client, _data: object, opened: object) -> None:
+        """TCP and TLS stand; CONNECT follows.
 
         Without TCP_NODELAY a receipt or a lease that follows an acknowledgement waits for 40 ms, until the
         broker's kernel has confirmed that, which it puts off. Measured.
         """
-        client._last_bytes_received = client._last_msg_out = time_func()
         if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _be_patient(self) -> None:
-        """Until the session is ready, only `give_up` ends the waiting. paho would take a broker for dead that
-        is silent for two keep-alives, also one that has a whole fleet to welcome: whoever leaves then loses
-        its place, and what it leaves behind is more work for the broker. Measured. Pings are sent.
+        """Until the session is ready, silence ends it by `give_up` alone. paho would take the broker for dead
+        after one silent keep-alive before its welcome, counted from before the handshake, and after two while
+        it grants subscriptions; also one that has a whole fleet to welcome. Whoever leaves then loses its
+        place, and what it leaves behind is more work for the broker. Measured. Pings are sent once it may.
         """
         client = self._client
         client._last_bytes_received, client._ping_t = time_func(), 0.0
         if self.phase is Phase.CONNECTING:
-            client._last_msg_out = client._last_bytes_received  # before its welcome nobody may ping
+            client._last_msg_out = client._last_bytes_received  # paho would close: it may not ping yet
 
     def _let_go(self) -> None:
         # The callbacks tie us and the client into a ring, which would keep its sockets and messages until
