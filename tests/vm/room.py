@@ -172,7 +172,7 @@ class Room:
         scene = self._scene()
         key = key_file(bench.data, DEPLOYMENT)
         files = {
-            f"{etc}/edgeagent.toml": self._config(f"scene:/{etc}/scene/street.json", fps=8),
+            f"{etc}/edgeagent.toml": self._config(f"scene:/{etc}/scene/street.json", fps=3),
             f"{etc}/trust.json": self.office.trust_document(),
             f"{etc}/tls/ca.crt": tls.authority.read_bytes(),
             f"{etc}/tls/{UNIT}.crt": tls.cert.read_bytes(),
