@@ -118,7 +118,7 @@ undeploy: $(VENV)/ready-demo ## take the program off a unit: HOST=unit-07 [DRY=1
 status: $(VENV)/ready-demo ## how a unit stands: HOST=unit-07
 	@$(WHO); $(OVER_SSH) status $(WHERE)
 
-test-container: $(VENV)/ready-dev container-tools ## a unit in a container: deploy, fail, kill, cut its power at every step (root, 20 minutes)
+test-container: $(VENV)/ready-dev container-tools ## a unit in a container: deploy, fail, kill, cut its power at every step (root, 15 to 20 minutes)
 	$(BIN)/python -m pytest tests/test_container.py tests/container/thorough.py
 
 # Where they cannot be had, the tests in a container are skipped, and say so.
@@ -135,7 +135,7 @@ image: $(VENV)/ready-demo image-tools ## build a card's image for BOARD=virt|ras
 	@$(BIN)/python deploy/image/make_image.py --board $(BOARD) $(if $(UPDATE_KEYRING),--keyring $(UPDATE_KEYRING)) \
 	  --package "$$(ls -t build/edgeagent_*_arm64_py$(IMAGE_PYTHON).deb | head -n 1)"
 
-test-image: $(VENV)/ready-dev image ## boot the virt image through U-Boot; updates, bad ones, a lost slot (root, half an hour)
+test-image: $(VENV)/ready-dev image ## boot the virt image through U-Boot; updates, bad ones, a lost slot (root, three quarters of an hour)
 	@$(BIN)/python -m tests.image
 
 compare-image: $(VENV)/ready-demo image-tools ## build the image of BOARD=virt twice; equal, or the list of what differs (root)
