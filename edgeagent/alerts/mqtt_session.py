@@ -182,7 +182,7 @@ class MqttSession:
         # Equal limits leave paho nothing to queue: the message after the last slot is refused.
         client.max_inflight_messages_set(self._settings.max_in_flight)
         client.max_queued_messages_set(self._settings.max_in_flight)
-        client.on_socket_open = self._opened
+        client.on_socket_open = _send_at_once
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
@@ -202,16 +202,6 @@ class MqttSession:
         writer.setblocking(False)
         client._sockpairR, client._sockpairW = reader, writer  # closed by paho with the rest
 
-    @staticmethod
-    def _opened(_client: Client, _data: object, opened: object) -> None:
-        """TCP and TLS stand; CONNECT follows.
-
-        Without TCP_NODELAY a receipt or a lease that follows an acknowledgement waits for 40 ms, until the
-        broker's kernel has confirmed that, which it puts off. Measured.
-        """
-        if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
     def _be_patient(self) -> None:
         """Until the session is ready, silence ends it by `give_up` alone. paho would take the broker for dead
         after one silent keep-alive before its welcome, counted from before the handshake, and after two while
@@ -228,7 +218,7 @@ class MqttSession:
         # the garbage collector came by; a device that loses its broker often must not grow meanwhile.
         client = self._client
         client.on_connect = client.on_disconnect = client.on_subscribe = client.on_publish = None
-        client.on_log = client.on_message = client.on_socket_register_write = client.on_socket_open = None
+        client.on_log = client.on_message = client.on_socket_register_write = None
 
     def _end(self, fault: BrokerError) -> None:
         if self.phase is Phase.CONNECTING and self._v5 and self._sent:
@@ -279,6 +269,14 @@ class MqttSession:
     def _logged(self, _client: Client, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._socket_log = text
+
+
+def _send_at_once(_client: Client, _data: object, opened: object) -> None:
+    """Without this a receipt or a lease that follows an acknowledgement waits for 40 ms: Nagle's algorithm
+    holds it back until the broker's kernel has confirmed the acknowledgement, which that puts off. Measured.
+    """
+    if isinstance(opened, socket.socket) and opened.family != socket.AF_UNIX:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _properties(packet: int) -> Properties:

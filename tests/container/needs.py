@@ -20,10 +20,13 @@ def missing() -> str:
     """What is missing, in words; empty if nothing is."""
     if os.geteuid() != 0:
         return "containers need root"
-    gone = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
-    if gone:
-        return f"not installed: {', '.join(gone)}"
-    return _no_namespaces()
+    return not_installed(PROGRAMS) or _no_namespaces()
+
+
+def not_installed(programs: dict[str, str]) -> str:
+    """Which packages are missing, of these by the program that is wanted of each; empty if none is."""
+    gone = sorted({package for program, package in programs.items() if shutil.which(program) is None})
+    return f"not installed: {', '.join(gone)}" if gone else ""
 
 
 def _no_namespaces() -> str:

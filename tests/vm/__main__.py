@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from image_tools import interruptible
+
 from tests.container.packages import built
 from tests.image.guest import GuestError
 from tests.vm import show
@@ -134,6 +136,7 @@ class Run:
 def main() -> int:
     """Run; 0 if nothing was lost and everything was clean."""
     given = _arguments()
+    interruptible()
     lacks = missing()
     if lacks:
         print(f"make test-vm needs: {lacks}", file=sys.stderr)

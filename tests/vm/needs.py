@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+
+from tests.container.needs import not_installed
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -22,5 +23,4 @@ def missing() -> str:
     """What is missing, in words; empty if nothing is."""
     if os.geteuid() != 0:
         return "root: a Debian is unpacked, and a network namespace made"
-    gone = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
-    return f"not installed: {', '.join(gone)}" if gone else ""
+    return not_installed(PROGRAMS)

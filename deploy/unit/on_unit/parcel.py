@@ -67,11 +67,8 @@ def _here(places: Places, wanted: set[str]) -> dict[str, Path]:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as content:
-        while piece := content.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _open(parcel: Path, target: Path) -> None:
