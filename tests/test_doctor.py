@@ -44,6 +44,7 @@ SUBJECTS = [
     "core dumps",
     "configuration",
     "enrolment",
+    "TPM",
     "storage",
     "models",
     "accelerator",

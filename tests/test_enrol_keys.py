@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from edgeagent.system import enrol_keys
 from edgeagent.system.enrol_keys import CREDS, Keeper, Kept
 from tests.desk import Desk, identity
 from tests.enrol_samples import Scene
+from tests.software_tpm import software_tpm
 
 SECRET = b"not a key, but as long as one may be" * 100
 HOST_KEY = Path("/var/lib/systemd/credential.secret")
@@ -52,53 +51,9 @@ def host(tmp_path: Path) -> Keeper:
 
 @pytest.fixture
 def tpm(tmp_path: Path) -> Iterator[str]:
-    """A software TPM on loopback, as systemd-creds is told of it."""
-    if shutil.which("swtpm") is None or shutil.which(CREDS) is None:
-        pytest.skip("swtpm or systemd-creds is not installed")
-    state = tmp_path / "tpm"
-    state.mkdir()
-    port = _two_free_ports()
-    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "startup-clear"]
-    command += ["--server", f"type=tcp,port={port},bindaddr=127.0.0.1"]
-    command += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        try:
-            _wait_for(port + 1)
-            device = f"swtpm:host=127.0.0.1,port={port}"
-            tried = subprocess.run(
-                [CREDS, "encrypt", "--with-key=tpm2", f"--tpm2-device={device}", "--name=try", "-", "-"],
-                input=b"x",
-                capture_output=True,
-            )
-            if tried.returncode != 0:
-                pytest.skip(f"systemd-creds cannot speak to swtpm (libtss2-tcti-swtpm?): {tried.stderr!r}")
-            yield device
-        finally:
-            running.kill()
-
-
-def _two_free_ports() -> int:
-    """The library finds the control port at the next number."""
-    for _ in range(50):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-        return port
-    raise AssertionError("no two neighbouring ports are free")
-
-
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        with socket.socket() as trying:
-            if trying.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("swtpm does not listen")
+    """A software TPM, as systemd-creds is told of it."""
+    with software_tpm(tmp_path / "tpm") as made:
+        yield made.name
 
 
 def test_a_plain_file_is_for_its_owner_and_goes_when_it_is_destroyed(tmp_path: Path) -> None:

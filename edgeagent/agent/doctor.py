@@ -53,6 +53,7 @@ def examine(
         *board_findings(read_board(root), root, now),
         configured,
         attempt("enrolment", lambda: papers.enrolment(config_file)),
+        attempt("TPM", lambda: unit.tpm(root)),
         attempt("storage", partial(_with, config, unit.storage)),
         attempt("models", lambda: _models(folder, pack, tested)),
         attempt("accelerator", lambda: unit.accelerator(_needed(tested, NO_MODELS), root)),

@@ -6,10 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
+from edgeagent.agent.doctor_finding import WorthALookError
 from edgeagent.config import Config
-from edgeagent.errors import OutboxError
+from edgeagent.errors import KeyFileError, OutboxError
 from edgeagent.system.modelpack import ModelPack
 from edgeagent.system.selftest import SelfTestReport
+from edgeagent.system.tpm import TPM_DEVICE, Failures, failures, opened
 
 ENOUGH_FREE = 256 * 1024 * 1024
 NOT_USED = {"Coral": "dev/apex_0", "Hailo": "dev/hailo0", "Jetson graphics": "dev/nvmap"}
@@ -28,6 +30,36 @@ def accelerator(report: SelfTestReport, root: Path) -> str:
     unused = f"; not used: {', '.join(idle)}" if idle else ""
     operators = sum(report.delegated.values())
     return f"XNNPACK on the processor, {operators} operators{unused}"
+
+
+def tpm(root: Path) -> str:
+    """What the TPM, if there is one, counted against the keys that it keeps."""
+    device = root / TPM_DEVICE.relative_to("/")
+    if not device.exists():
+        return "none"
+    asked = opened(device)
+    try:
+        return counted(failures(asked))
+    finally:
+        os.close(asked)
+
+
+def counted(found: Failures) -> str:
+    """In words.
+
+    Raises:
+        KeyFileError: it opens no key now.
+        WorthALookError: power cuts may bring it there.
+    """
+    if found.guarded:
+        error = KeyFileError if found.locked else WorthALookError
+        raise error(
+            f"{found}; only a password can clear that, and each power cut may count",
+            next_step="have that password taken away by whoever set it, or enrol again with --keep file",
+        )
+    if found.locked:
+        raise KeyFileError(str(found), next_step="systemctl restart edgeagent, which clears that first")
+    return str(found)
 
 
 def data_folder(config: Config) -> Path:

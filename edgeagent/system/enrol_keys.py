@@ -16,9 +16,9 @@ from pathlib import Path
 
 from edgeagent.errors import KeyFileError
 from edgeagent.system.files import destroy, read_bounded, write_atomic
+from edgeagent.system.tpm import TPM_DEVICE
 
 CREDS = "systemd-creds"
-TPM_DEVICE = Path("/dev/tpmrm0")
 SEALED_LIMIT = 65_536
 _PLAIN_LIMIT = 4096
 _WAIT_S = 60.0  # a TPM on a slow bus takes seconds

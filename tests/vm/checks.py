@@ -126,9 +126,12 @@ def _tpm(unit: VirtualUnit) -> str:
     sealed = unit.guest.run(
         "ls /etc/edgeagent/credentials; ls /var/lib/systemd/credential.secret 2>&1", check=False
     )
-    if "/dev/tpmrm0" not in has or "No such file" not in sealed:
-        raise GuestError(f"{has}; {sealed}")
-    return f"{' '.join(has.split())}; no key of the host on the card"
+    counted = unit.guest.run(
+        "journalctl -b -q -o cat -u edgeagent-tpm.service | grep -m 1 counted", check=False
+    )
+    if "/dev/tpmrm0" not in has or "No such file" not in sealed or not counted:
+        raise GuestError(f"{has}; {sealed}; {counted}")
+    return f"{' '.join(has.split())}; no key of the host on the card; {counted}"
 
 
 def _watchdog(unit: VirtualUnit, crash: str) -> str:
