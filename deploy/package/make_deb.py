@@ -3,7 +3,8 @@
 The package is a virtual environment with every library in it, taken as wheels from the hash-pinned
 `requirements.lock`; so it needs Debian's own Python and nothing else, and an arm64 package is built on any
 machine, without emulation. Two builds of one commit give the same bytes: times are the commit's, order is
-sorted, nothing is compiled.
+sorted. Byte code is in it where this machine has the unit's version of Python, since the daemon may write
+none and would compile its libraries at each start.
 
 It lies in /opt/edgeagent-<release>, where the release is the version and a hash of every file, and
 /opt/edgeagent is a link to it: releases stand side by side, and `make deploy` goes from one to the other, and
@@ -106,7 +107,7 @@ def _build(package: Path, arch: str, python: str, version: str) -> None:
 
 def _state(arch: str, python: str) -> str:
     """What decides every byte of the package: its commit, for the times, and the files that it is made of."""
-    whole = hashlib.sha256(f"{arch} {python} {_git('rev-parse', 'HEAD')}".encode())
+    whole = hashlib.sha256(f"{arch} {python} {_compiler(python)} {_git('rev-parse', 'HEAD')}".encode())
     named = _git("ls-files", "-co", "--exclude-standard", "edgeagent", "deploy/package", "pyproject.toml")
     for name in sorted(set(named.splitlines())):
         file = REPOSITORY / name
@@ -129,6 +130,7 @@ def _environment(home: Path, arch: str, python: str) -> None:
         target = site / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPOSITORY / name, target)
+    _compile(site, python, "edgeagent")
     (home / "bin").mkdir()
     (home / "bin" / "python3").symlink_to(f"/usr/bin/python{python}")
     (home / "pyvenv.cfg").write_text(
@@ -138,7 +140,8 @@ def _environment(home: Path, arch: str, python: str) -> None:
 
 def _libraries(arch: str, python: str) -> Path:
     """The pinned libraries without what no unit runs; unpacked once for each lock file."""
-    key = hashlib.sha256(repr((LOCK.read_bytes(), arch, python, UNUSED, LIBC)).encode()).hexdigest()[:12]
+    made_of = (LOCK.read_bytes(), arch, python, UNUSED, LIBC, _compiler(python))
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     made = LIBRARIES / f"{arch}-{python}-{key}"
     if made.exists():
         return made
@@ -148,6 +151,7 @@ def _libraries(arch: str, python: str) -> Path:
     for pattern in UNUSED:
         for path in part.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _compile(part, python)
     for old in LIBRARIES.glob(f"{arch}-{python}-*"):
         if old != made:
             shutil.rmtree(old)
@@ -166,6 +170,30 @@ def _install(site: Path, arch: str, python: str) -> None:
     other = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(site)]
     subprocess.run([*pip, *pinned, *other], check=True)
+
+
+def _compiler(python: str) -> str:
+    """This machine's Python of that version, and which it is exactly; empty if it has none that runs."""
+    program = shutil.which(f"python{python}")
+    if program is None:
+        return ""
+    done = subprocess.run([program, "-VV"], capture_output=True, text=True, check=False)
+    return f"{program} {done.stdout.strip()}" if done.returncode == 0 else ""
+
+
+def _compile(site: Path, python: str, part: str = ".") -> None:
+    """Byte code that counts only for exactly the source beside it, whose hash it names.
+
+    In one process, of a fixed seed: what it looks like depends a little on what was compiled before it.
+    """
+    compiler = _compiler(python).partition(" ")[0]
+    if not compiler:
+        print(f"no python{python} here: no byte code, each start of the daemon compiles", file=sys.stderr)
+        return
+    place = f"/{LINK}/lib/python{python}/site-packages/{part}"
+    options = ["-q", "--invalidation-mode", "checked-hash", "-s", str(site / part), "-p", place]
+    command = [compiler, "-P", "-m", "compileall", *options, str(site / part)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
 
 
 def _side_by_side(stage: Path, version: str) -> str:
