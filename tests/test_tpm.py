@@ -164,16 +164,51 @@ def test_the_doctor_says_what_to_do(found: Failures, state: State, said: str) ->
     assert said in f"{finding.text} {finding.next_step}"
 
 
-def test_the_doctor_of_a_board_without_one_or_with_a_dead_one(tmp_path: Path) -> None:
-    assert tpm(tmp_path) == "none"
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """A root whose TPM answers nothing, and a folder with a sealed key."""
     device = tmp_path / "dev" / "tpmrm0"
     device.parent.mkdir()
-    os.mkfifo(device)
-    Thread(target=_swallow, args=(device,), daemon=True).start()
-    finding = attempt("TPM", lambda: tpm(tmp_path))
-    assert (finding.state, finding.subject) == (State.BROKEN, "TPM")
-    assert "TPM" in finding.text
+    device.symlink_to(os.devnull)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/unit.key").write_text("sealed")
+    return tmp_path
 
 
-def _swallow(device: Path) -> None:
-    device.read_bytes()
+def test_the_doctor_of_a_board_without_a_tpm(tmp_path: Path) -> None:
+    assert tpm(tmp_path, tmp_path / "credentials") == "none"
+
+
+def test_the_doctor_of_a_dead_one(board: Path) -> None:
+    finding = attempt("TPM", lambda: tpm(board, board / "credentials"))
+    assert (finding.state, finding.text) == (State.BROKEN, "TPM: gives no answer")
+
+
+def test_the_doctor_of_a_unit_whose_keys_are_files(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the TPM has counted is none of this unit's business then."""
+    locked = Failures(32, 32, locked=True, guarded=True)
+    monkeypatch.setattr("edgeagent.agent.doctor_unit.failures", lambda _: locked)
+    (board / "credentials/unit.key").unlink()
+    finding = attempt("TPM", lambda: tpm(board, board / "credentials"))
+    assert finding.state is State.OK
+    assert finding.text.endswith("it keeps no key of this unit")
+
+
+def test_the_doctor_that_is_not_root_says_that_it_may_not_ask(board: Path) -> None:
+    """`make deploy` asks as the daemon's user, and must not tell a technician that the TPM is broken."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    (board / "dev/tpmrm0").unlink()
+    (board / "dev/tpmrm0").touch(mode=0o600)
+    for folder in (board, *board.parents):
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    ask = (
+        "import sys, pathlib; from edgeagent.agent.doctor_finding import attempt; "
+        "from edgeagent.agent.doctor_unit import tpm; root = pathlib.Path(sys.argv[1]); "
+        "print(attempt('TPM', lambda: tpm(root, root / 'credentials')).state)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask, str(board)], capture_output=True, text=True, user=65534, group=65534
+    )
+    assert done.stdout == "cannot tell here\n", done.stderr

@@ -190,14 +190,15 @@ def _prune(tree: Path) -> None:
 def _compile(board: Board, tree: Path) -> None:
     """Byte code, since a read-only root cannot keep any; named by hash, so that times play no part.
 
-    By this machine's Python where it is of the same version, else by the root's own, emulated: minutes. In
-    one process: what a file's byte code looks like depends a little on what was compiled before it.
+    The package brings its own, if it was built where there is such a Python. The rest is done by this
+    machine's Python where it is of the same version, else by the root's own, emulated: minutes. In one
+    process: what a file's byte code looks like depends a little on what was compiled before it.
     """
-    for cache in sorted((tree / "opt").rglob("__pycache__")):
-        shutil.rmtree(cache)
     python = f"python{board.python}"
     options = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    places = [Path("opt"), Path("usr/lib/edgeagent-image")]
+    places = [Path("usr/lib/edgeagent-image")]
+    if not any((tree / "opt").rglob("__pycache__")):
+        places.insert(0, Path("opt"))
     if _runs(python):
         here = ["-s", str(tree), "-p", "/"]
         run(python, *options, *here, *(tree / place for place in places), PYTHONHASHSEED="0")

@@ -107,7 +107,7 @@ def _build(package: Path, arch: str, python: str, version: str) -> None:
 
 def _state(arch: str, python: str) -> str:
     """What decides every byte of the package: its commit, for the times, and the files that it is made of."""
-    whole = hashlib.sha256(f"{arch} {python} {_compiler(python)} {_git('rev-parse', 'HEAD')}".encode())
+    whole = hashlib.sha256(f"{arch} {python} {_compiler(python)[1]} {_git('rev-parse', 'HEAD')}".encode())
     named = _git("ls-files", "-co", "--exclude-standard", "edgeagent", "deploy/package", "pyproject.toml")
     for name in sorted(set(named.splitlines())):
         file = REPOSITORY / name
@@ -140,7 +140,7 @@ def _environment(home: Path, arch: str, python: str) -> None:
 
 def _libraries(arch: str, python: str) -> Path:
     """The pinned libraries without what no unit runs; unpacked once for each lock file."""
-    made_of = (LOCK.read_bytes(), arch, python, UNUSED, LIBC, _compiler(python))
+    made_of = (LOCK.read_bytes(), arch, python, UNUSED, LIBC, _compiler(python)[1])
     key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     made = LIBRARIES / f"{arch}-{python}-{key}"
     if made.exists():
@@ -172,28 +172,30 @@ def _install(site: Path, arch: str, python: str) -> None:
     subprocess.run([*pip, *pinned, *other], check=True)
 
 
-def _compiler(python: str) -> str:
-    """This machine's Python of that version, and which it is exactly; empty if it has none that runs."""
-    program = shutil.which(f"python{python}")
-    if program is None:
-        return ""
-    done = subprocess.run([program, "-VV"], capture_output=True, text=True, check=False)
-    return f"{program} {done.stdout.strip()}" if done.returncode == 0 else ""
+def _compiler(python: str) -> tuple[str, str]:
+    """This machine's Python of that version, and which it is exactly; both empty if it has none that runs."""
+    for program in (f"/usr/bin/python{python}", shutil.which(f"python{python}") or ""):
+        if Path(program).is_file():
+            done = subprocess.run([program, "-VV"], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return program, done.stdout.strip()
+    return "", ""
 
 
 def _compile(site: Path, python: str, part: str = ".") -> None:
-    """Byte code that counts only for exactly the source beside it, whose hash it names.
+    """Byte code that names the hash of its source: Python takes it while the source is that one.
 
     In one process, of a fixed seed: what it looks like depends a little on what was compiled before it.
     """
-    compiler = _compiler(python).partition(" ")[0]
+    compiler, _ = _compiler(python)
     if not compiler:
         print(f"no python{python} here: no byte code, each start of the daemon compiles", file=sys.stderr)
         return
     place = f"/{LINK}/lib/python{python}/site-packages/{part}"
     options = ["-q", "--invalidation-mode", "checked-hash", "-s", str(site / part), "-p", place]
     command = [compiler, "-P", "-m", "compileall", *options, str(site / part)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    here = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(command, check=True, env={**here, "PYTHONHASHSEED": "0"})
 
 
 def _side_by_side(stage: Path, version: str) -> str:

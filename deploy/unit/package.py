@@ -40,6 +40,7 @@ def build(arch: str, python: str) -> Path:
             where=f"make package ARCH={arch} DEBIAN_PYTHON={python}",
             next_step="run that by hand and read what it says",
         )
+    print(done.stderr, end="", file=sys.stderr)
     return Path(done.stdout.split("  ")[0])
 
 

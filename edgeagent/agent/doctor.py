@@ -17,6 +17,7 @@ from edgeagent.agent.doctor_broker import broker
 from edgeagent.agent.doctor_camera import camera
 from edgeagent.agent.doctor_finding import CannotTellError, Finding, attempt
 from edgeagent.agent.doctor_service import Service, ask_service, service_findings
+from edgeagent.agent.enrol_finish import SEALED
 from edgeagent.config import Config, load_config
 from edgeagent.safeguards.instant import Instant
 from edgeagent.system.board import read_board
@@ -53,7 +54,7 @@ def examine(
         *board_findings(read_board(root), root, now),
         configured,
         attempt("enrolment", lambda: papers.enrolment(config_file)),
-        attempt("TPM", lambda: unit.tpm(root)),
+        attempt("TPM", lambda: unit.tpm(root, config_file.parent / SEALED)),
         attempt("storage", partial(_with, config, unit.storage)),
         attempt("models", lambda: _models(folder, pack, tested)),
         attempt("accelerator", lambda: unit.accelerator(_needed(tested, NO_MODELS), root)),

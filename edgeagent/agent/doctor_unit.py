@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from edgeagent.agent.doctor_finding import WorthALookError
+from edgeagent.agent.doctor_finding import CannotTellError, WorthALookError
 from edgeagent.config import Config
 from edgeagent.errors import KeyFileError, OutboxError
 from edgeagent.system.modelpack import ModelPack
@@ -32,23 +32,35 @@ def accelerator(report: SelfTestReport, root: Path) -> str:
     return f"XNNPACK on the processor, {operators} operators{unused}"
 
 
-def tpm(root: Path) -> str:
-    """What the TPM, if there is one, counted against the keys that it keeps."""
+def tpm(root: Path, sealed: Path) -> str:
+    """What the TPM, if there is one, counted against the keys that it keeps.
+
+    Args:
+        sealed: the folder of this unit's sealed keys.
+
+    Raises:
+        CannotTellError: this user may not ask it, or not see what it keeps.
+    """
     device = root / TPM_DEVICE.relative_to("/")
     if not device.exists():
         return "none"
+    if not os.access(device, os.R_OK | os.W_OK) or (sealed.is_dir() and not os.access(sealed, os.R_OK)):
+        raise CannotTellError("only root may ask it", next_step="sudo edgeagent doctor")
     asked = opened(device)
     try:
-        return counted(failures(asked))
+        found = failures(asked)
     finally:
         os.close(asked)
+    if not sealed.is_dir() or not any(sealed.iterdir()):
+        return f"{found}; it keeps no key of this unit"
+    return counted(found)
 
 
 def counted(found: Failures) -> str:
     """In words.
 
     Raises:
-        KeyFileError: it opens no key now.
+        KeyFileError: it may open no key now.
         WorthALookError: power cuts may bring it there.
     """
     if found.guarded:
@@ -58,7 +70,11 @@ def counted(found: Failures) -> str:
             next_step="have that password taken away by whoever set it, or enrol again with --keep file",
         )
     if found.locked:
-        raise KeyFileError(str(found), next_step="systemctl restart edgeagent, which clears that first")
+        raise KeyFileError(
+            str(found),
+            next_step="journalctl -u edgeagent-tpm says why that was not cleared; then: "
+            "systemctl reset-failed edgeagent; systemctl restart edgeagent",
+        )
     return str(found)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgeagent.errors import KeyFileError
 from edgeagent.system.files import destroy, read_bounded, write_atomic
-from edgeagent.system.tpm import TPM_DEVICE
+from edgeagent.system.tpm import TPM_DEVICE, clear
 
 CREDS = "systemd-creds"
 SEALED_LIMIT = 65_536
@@ -63,6 +63,8 @@ class Keeper:
             KeyFileError: it cannot be sealed, or does not open again.
         """
         # The plain key reaches the sealing program through a pipe and never a disk.
+        if self.kept is Kept.TPM2 and not self.tpm_device:
+            clear()  # a board of which many plugs were pulled seals nothing either
         content = secret if self.kept is Kept.FILE else self._creds("encrypt", self._with_key(), name, secret)
         write_atomic(self.path(name), content, mode=0o600)
         if self.get(name) != secret:

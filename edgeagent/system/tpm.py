@@ -135,6 +135,19 @@ def opened(device: Path = TPM_DEVICE) -> int:
         ) from cause
 
 
+def clear(device: Path = TPM_DEVICE) -> Failures:
+    """`forget` for the TPM at this path.
+
+    Raises:
+        KeyFileError: as for the functions above.
+    """
+    asked = opened(device)
+    try:
+        return forget(asked)
+    finally:
+        os.close(asked)
+
+
 def main() -> int:
     """Clear what the TPM at the standard input has counted; what it was goes to the log."""
     try:

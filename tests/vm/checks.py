@@ -26,6 +26,7 @@ ls -l /dev/video0
 STARTED = "Started edgeagent.s"
 UNPLUG = "echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind"
 PLUG = "echo vivid.0 >/sys/bus/platform/drivers/vivid/bind"
+COUNTED = "failures counted(, locked)?(; cleared)?$"
 HOG = """\
 group=/sys/fs/cgroup/system.slice/edgeagent.service
 echo limit $(cat $group/memory.max)
@@ -127,7 +128,8 @@ def _tpm(unit: VirtualUnit) -> str:
         "ls /etc/edgeagent/credentials; ls /var/lib/systemd/credential.secret 2>&1", check=False
     )
     counted = unit.guest.run(
-        "journalctl -b -q -o cat -u edgeagent-tpm.service | grep -m 1 counted", check=False
+        f"journalctl -b -q -o cat -u edgeagent-tpm.service | grep -m 1 -E '{COUNTED}'",
+        check=False,
     )
     if "/dev/tpmrm0" not in has or "No such file" not in sealed or not counted:
         raise GuestError(f"{has}; {sealed}; {counted}")

@@ -188,11 +188,8 @@ def _install(root: Path, package: Path) -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run("chroot", str(root), "dpkg", "-i", "/package.deb", environment=quiet)
     (root / "package.deb").unlink()
-    # Not done by the package: without it the daemon compiles its libraries at each start, since it may write
-    # none of it; under emulation that takes half a minute (docs/vm.md).
-    _run(
-        "chroot", str(root), "python3", "-m", "compileall", "-q", "/opt/edgeagent/lib", "/usr/lib/python3.11"
-    )
+    # As Debian's own python3 does when it is installed; here its files were only unpacked.
+    _run("chroot", str(root), "python3", "-m", "compileall", "-q", "/usr/lib/python3.11")
     for name in ("var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(root / name, ignore_errors=True)
 

@@ -30,6 +30,7 @@ ExecStart=-{program} doctor --json --config {config}
 StandardOutput=append:{output}
 StandardError=append:{errors}
 """
+TPM = Path("/dev/tpmrm0")
 OF_ENROLMENT = ("certificate", "unit's key", "trust store")
 MINDED = ("configuration", "storage", "models", *OF_ENROLMENT)
 """What a doctor's complaint must be about to refuse a switch; the rest is the street's fault. "models" is a
@@ -45,6 +46,7 @@ def check(places: Places, release: str, config: str) -> dict[str, Any]:
     waiting = refuse_lost_keys(places, places.versions / config / "edgeagent.toml")
     view = _view(places, config)
     outputs = _write_unit(places, release, view)
+    _clear_count(places, release)
     done = systemctl("start", CHECKER)
     try:
         answers = [json.loads(line) for line in outputs[0].read_text().splitlines() if line.strip()]
@@ -99,6 +101,20 @@ def _write_unit(places: Places, release: str, view: Path) -> tuple[Path, Path]:
     (drop_in / "90-check.conf").write_text(text)
     systemctl("daemon-reload", check=True)
     return outputs
+
+
+def _clear_count(places: Places, release: str) -> None:
+    """What edgeagent-tpm.service does before each start, for a unit that has no such service yet.
+
+    Such a unit may be locked by now, and could not be brought a release that mends it. Whether it helped, the
+    check itself shows.
+    """
+    sealed = places.sealed.is_dir() and any(places.sealed.iterdir())
+    if not sealed or not TPM.exists():
+        return
+    program = [str(places.release(release) / "bin/python3"), "-I", "-m", "edgeagent.system.tpm"]
+    with TPM.open("r+b", buffering=0) as device:
+        subprocess.run(program, stdin=device, capture_output=True, check=False)
 
 
 def _remove_unit(places: Places) -> None:
