@@ -7,6 +7,7 @@ documents, so no line of this file can weaken one.
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -146,9 +147,14 @@ class Config(_File):
 
     @property
     def health_file(self) -> Path:
-        """Where the machine's numbers are written for a Prometheus collector."""
-        textfile = self.health.textfile
-        return self.data_folder / "health.prom" if textfile is None else self.path(textfile)
+        """Where the machine's numbers are written for a Prometheus collector.
+
+        Unless the configuration says otherwise, in the service's folder in memory: a collector may enter
+        that, and no card wears.
+        """
+        if self.health.textfile is not None:
+            return self.path(self.health.textfile)
+        return Path(os.environ.get("RUNTIME_DIRECTORY") or self.data_folder) / "health.prom"
 
     @property
     def source(self) -> SourceSpec:

@@ -238,7 +238,7 @@ def test_an_alert_made_while_the_broker_is_down_arrives_once_when_it_is_back(ben
     with Watch(bench) as watch, bench.unit() as unit, Officers(bench, seconds=6.0):
         watch.state(Presence.LIVE)
         bench.broker.running.kill()
-        assert wait_for(lambda: "hit on entry" in unit.said(), 6), "no hit while the lease lasted"
+        assert wait_for(lambda: "hit: alert" in unit.said(), 6), "no hit while the lease lasted"
         assert watch.alerts == []
         time.sleep(1.0)
         bench.broker.running.start()
@@ -256,7 +256,7 @@ def test_an_alert_that_expires_meanwhile_is_counted_and_not_sent(bench: Bench) -
     with Watch(bench) as watch, bench.unit() as unit, Officers(bench, seconds=6.0):
         watch.state(Presence.LIVE)
         bench.broker.running.kill()
-        assert wait_for(lambda: "hit on entry" in unit.said(), 6)
+        assert wait_for(lambda: "hit: alert" in unit.said(), 6)
         time.sleep(2.5)
         bench.broker.running.start()
         watch.until(lambda: watch.states and watch.last.alerts.expired == 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -138,6 +139,60 @@ def test_no_private_key_is_left_open_on_the_card(unit: Unit) -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+def test_the_journal_of_the_daemon_can_be_asked_by_field(unit: Unit) -> None:
+    """docs/journal.md: each line says what it is about, as fields that a program can match."""
+    unit.machine.run("systemctl", "restart", "edgeagent.service")
+    unit.settled()
+    ask = ("journalctl", "-u", "edgeagent.service", "-b", "-o", "json", "--no-pager", "-q")
+    of_states = "EDGEAGENT_EVENT=state"
+    rows = [json.loads(row) for row in unit.machine.run(*ask, of_states).stdout.splitlines()]
+    assert rows
+    for row in rows:
+        assert row["EDGEAGENT_STATE"] in row["MESSAGE"]
+        assert f"[{row['EDGEAGENT_RULE']}]" in row["MESSAGE"]
+        assert (row["PRIORITY"], row["_SYSTEMD_UNIT"]) == ("6", "edgeagent.service")
+    assert not (unit.machine.root / "var/log/journal").exists(), "no log outlives a power cut"
+
+
+def test_a_collector_of_another_user_reads_the_health_numbers(unit: Unit) -> None:
+    numbers = "/run/edgeagent/health.prom"
+    reading = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "cat", numbers)
+    wait_until(lambda: unit.machine.run(*reading, check=False).returncode == 0, 60, numbers)
+    assert "\nedgeagent_" in unit.machine.run(*reading).stdout
+
+
+def test_a_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(unit: Unit) -> None:
+    pid = unit.machine.shown("edgeagent.service", "MainPID")
+    unit.machine.run("kill", "-STOP", pid)
+    wait_until(
+        lambda: unit.machine.shown("edgeagent.service", "MainPID") not in (pid, "0"), 120, "a new process"
+    )
+    wait_until(unit.ready, 120, "READY")
+    assert int(unit.machine.shown("edgeagent.service", "NRestarts")) >= 1
+    said = unit.machine.run("journalctl", "-u", "edgeagent.service", "-o", "cat", "--no-pager").stdout
+    assert "Watchdog timeout" in said
+
+
+def test_a_daemon_that_crashes_again_and_again_stays_down_and_says_so(unit: Unit) -> None:
+    run, shown = unit.machine.run, unit.machine.shown
+    run("systemctl", "reset-failed", "edgeagent.service", check=False)
+    run(
+        "systemctl", "restart", "edgeagent.service"
+    )  # counting begins at 0: a test before this one had a restart
+    try:
+        until = time.monotonic() + 300
+        while shown("edgeagent.service", "ActiveState") != "failed":
+            assert time.monotonic() < until
+            run("systemctl", "kill", "-s", "KILL", "edgeagent.service", check=False)
+            time.sleep(0.5)
+        assert int(shown("edgeagent.service", "NRestarts")) <= 5
+        said = unit.technician.run("status", code=1)
+        assert "failed" in said
+    finally:
+        run("systemctl", "reset-failed", "edgeagent.service")
+        run("systemctl", "restart", "edgeagent.service")
 
 
 @contextmanager

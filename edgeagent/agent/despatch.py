@@ -16,6 +16,7 @@ from edgeagent.documents.messages import Receipt
 from edgeagent.documents.trust import TrustedKey
 from edgeagent.errors import BrokerError
 from edgeagent.safeguards.instant import Instant
+from edgeagent.system.journal import Line, about
 
 if TYPE_CHECKING:  # what goes out needs no picture library: a publisher alone stays small
     from edgeagent.alerts.alert import Sealed
@@ -51,7 +52,10 @@ class Despatch:
         added = self.outbox.add(alert.alert, sealed.message, sealed.expires_at.timestamp(), now.epoch_s)
         if added.displaced:
             self.recorder.note(AlertsGone(how="displaced", count=len(added.displaced)))
-        log.info("hit on entry %s, score %.3f", alert.entry, alert.score)
+        # Not the entry, which would say who was there: the control room knows it by the alert's number.
+        log.info(
+            "hit: alert %s, score %.3f", alert.alert, alert.score, extra=about(Line.HIT, alert=alert.alert)
+        )
         return added.displaced
 
     def release(self, receipt: Receipt, signer: TrustedKey) -> None:
@@ -75,5 +79,5 @@ class Despatch:
             try:
                 link.publish(self.topic, row.message, expires_in_s=left_s)
             except BrokerError as lost:
-                log.warning("%s", lost)
+                log.warning("%s", lost, extra=about(Line.BROKER))
                 return

@@ -29,6 +29,7 @@ from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.system.board import Board, own_memory_bytes
 from edgeagent.system.certificates import expires_in_days
+from edgeagent.system.journal import Line, about
 from edgeagent.system.sensors import Sensors
 
 log = logging.getLogger("edgeagent")
@@ -145,7 +146,7 @@ class HealthReporter:
         except OSError as cause:
             failed = f"{self.textfile}: cannot be written: {cause.strerror}"
         if failed and failed != self._failed:
-            log.warning("%s", failed)
+            log.warning("%s", failed, extra=about(Line.PROBLEM))
         self._failed = failed
 
     def _publish(self, health: Health, now: Instant) -> None:
@@ -155,7 +156,7 @@ class HealthReporter:
         try:
             self.link.publish(self.topic, signed_message(HEALTH, health, self.identity, identifier, now))
         except BrokerError as lost:
-            log.warning("%s", lost)
+            log.warning("%s", lost, extra=about(Line.BROKER))
 
 
 def made(said: dict[str, Any]) -> Health:

@@ -64,6 +64,7 @@ from edgeagent.safeguards.gate import (
 from edgeagent.safeguards.instant import SECOND, Instant
 from edgeagent.safeguards.lease import Lease
 from edgeagent.system.clock import Clock
+from edgeagent.system.journal import Line, about
 from edgeagent.vision.types import Chip, Frame
 
 log = logging.getLogger("edgeagent")
@@ -203,7 +204,8 @@ class Agent:
         self._gate = after
         if before.state is not self._gate.state:
             why = self._gate.why
-            log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule)
+            now_in = about(Line.STATE, rule=why.rule, state=self._gate.state)
+            log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule, extra=now_in)
         for action in actions:
             self._carry_out(action, before)
         self._recorder.gate(after)  # everything else after it was done: the camera first (R16)
@@ -306,7 +308,7 @@ class Agent:
     def _say(self, problem: str) -> None:
         if problem != self._problem:
             if problem:
-                log.warning("%s", problem)
+                log.warning("%s", problem, extra=about(Line.PROBLEM))
             self._problem = problem
             self._report_at_ns = 0
 
@@ -327,14 +329,14 @@ class Agent:
     def _take(self, message: Incoming) -> None:
         kind = self._messages.get(message.topic)
         if kind is None:
-            log.warning("message on a topic that nobody asked for")
+            log.warning("message on a topic that nobody asked for", extra=about(Line.REFUSED))
             return
         now = self._clock.now()
         try:
             self._take_verified(received(kind, message.payload, self._unit.trust, now), now)
         except (DocumentError, SafeguardError) as refusal:
             self._recorder.refused(refusal)
-            log.warning("refused %s", refusal)
+            log.warning("refused %s", refusal, extra=about(Line.REFUSED, rule=refusal.rule))
 
     def _take_verified(self, verified: Verified[Any], now: Instant) -> None:
         match verified.body:
@@ -432,7 +434,7 @@ class Agent:
                 self._topics.state, self._reporter.state(self._facts(), challenge, now), retain=True
             )
         except BrokerError as lost:
-            log.warning("%s", lost)
+            log.warning("%s", lost, extra=about(Line.BROKER))
 
     def _report_every_ns(self) -> int:
         """Often enough that a lease of the allowed length is renewed before it lapses (R16)."""

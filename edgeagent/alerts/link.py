@@ -25,6 +25,7 @@ from edgeagent.alerts.link_types import Incoming, LinkCounts, LinkSettings, Subs
 from edgeagent.alerts.mqtt_session import MqttSession, Phase
 from edgeagent.alerts.tls import tls_context
 from edgeagent.errors import BrokerError, KeyFileError
+from edgeagent.system.journal import Line, about
 
 log = logging.getLogger("edgeagent")
 
@@ -278,7 +279,7 @@ class MqttLink:
         Not a warning, which a program without a log would print into an operator's screen.
         """
         if text != self._said:
-            log.info("broker: %s", text)
+            log.info("broker: %s", text, extra=about(Line.BROKER))
         self._said = text
 
     def _tls(self) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ from edgeagent.agent.enrol import refuse_another_root
 from edgeagent.agent.enrol_state import refuse_before_enrolment, refuse_without_keys
 from edgeagent.cli.options import config_option, json_option
 from edgeagent.config import load_config
+from edgeagent.system import journal
 from edgeagent.system.clock import SystemClock
 from edgeagent.system.process import protect_memory
 
@@ -29,9 +30,7 @@ def run(config: Path, verbose: bool) -> None:
 
     The camera opens only under a signed authority while a signed lease is held, and closes by itself.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    journal.set_up(logging.DEBUG if verbose else logging.INFO)
     exposure = protect_memory()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -369,39 +369,7 @@ def test_power_cut_at_any_step_leaves_the_old_version(
     assert "READY in" in unit.deploy(package=package)
 
 
-# --- a daemon in trouble ------------------------------------------------------------------------------------
-
-
-def test_a_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(unit: Unit) -> None:
-    pid = unit.machine.shown("edgeagent.service", "MainPID")
-    unit.machine.run("kill", "-STOP", pid)
-    wait_until(
-        lambda: unit.machine.shown("edgeagent.service", "MainPID") not in (pid, "0"), 120, "a new process"
-    )
-    wait_until(unit.ready, 120, "READY")
-    assert int(unit.machine.shown("edgeagent.service", "NRestarts")) >= 1
-    said = unit.machine.run("journalctl", "-u", "edgeagent.service", "-o", "cat", "--no-pager").stdout
-    assert "Watchdog timeout" in said
-
-
-def test_a_daemon_that_crashes_again_and_again_stays_down_and_says_so(unit: Unit) -> None:
-    run, shown = unit.machine.run, unit.machine.shown
-    run("systemctl", "reset-failed", "edgeagent.service", check=False)
-    run(
-        "systemctl", "restart", "edgeagent.service"
-    )  # counting begins at 0: a test before this one had a restart
-    try:
-        until = time.monotonic() + 300
-        while shown("edgeagent.service", "ActiveState") != "failed":
-            assert time.monotonic() < until
-            run("systemctl", "kill", "-s", "KILL", "edgeagent.service", check=False)
-            time.sleep(0.5)
-        assert int(shown("edgeagent.service", "NRestarts")) <= 5
-        said = unit.technician.run("status", code=1)
-        assert "failed" in said
-    finally:
-        run("systemctl", "reset-failed", "edgeagent.service")
-        run("systemctl", "restart", "edgeagent.service")
+# --- taking it off ------------------------------------------------------------------------------------------
 
 
 def test_undeploy_leaves_the_keys_and_the_data_and_deploy_comes_back(unit: Unit) -> None:
