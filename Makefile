@@ -105,9 +105,9 @@ OVER_SSH = PYTHONPATH=deploy $(BIN)/python -m unit
 WHERE = --host "$$HOST" $(if $(PORT),--port "$$PORT") $(if $(KEY),--key "$$KEY") $(if $(KNOWN_HOSTS),--known-hosts "$$KNOWN_HOSTS") \
   $(if $(filter command,$(word 1,$(origin USER))),--user "$$USER")
 WHO = test -n "$$HOST" || { echo "say which unit: make $@ HOST=unit-07 (deploy/README.md)" >&2; exit 2; }
-deploy: $(VENV)/ready-demo ## install on a unit: HOST=unit-07 [UNIT=units/unit-07 USER= PORT= KEY= DRY=1], or a card: DEV=/dev/sdX
+deploy: $(VENV)/ready-demo ## install on a unit: HOST=unit-07 [UNIT=units/unit-07 USER= PORT= KEY= DRY=1], or write a card: DEV=/dev/sdX UNIT=units/unit-07 SSH_KEY=key.pub
 ifdef DEV
-	@$(BIN)/python deploy/image/write_card.py "$$DEV" $(if $(IMAGE),--image "$$IMAGE") $(if $(ENROLMENT),--enrolment "$$ENROLMENT") $(if $(SSH_KEY),--ssh-key "$$SSH_KEY") $(foreach file,$(FILES),--file "$(file)") $(if $(DRY),--dry-run)
+	@$(BIN)/python deploy/image/write_card.py "$$DEV" $(if $(UNIT),--unit "$$UNIT") $(if $(IMAGE),--image "$$IMAGE") $(if $(ENROLMENT),--enrolment "$$ENROLMENT") $(if $(SSH_KEY),--ssh-key "$$SSH_KEY") $(foreach file,$(FILES),--file "$(file)") $(if $(DRY),--dry-run)
 else
 	@$(WHO); $(OVER_SSH) deploy $(WHERE) --unit "$${UNIT:-units/$$HOST}" $(if $(PACKAGE),--package "$$PACKAGE") $(if $(DRY),--dry)
 endif

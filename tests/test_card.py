@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import struct
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 ON_UNIT = ROOT / "deploy" / "image" / "root" / "usr" / "lib" / "edgeagent-image"
 sys.path[:0] = [str(ROOT / "deploy" / "image"), str(ON_UNIT)]
 
+import card_unit  # noqa: E402
 import first_boot  # noqa: E402
 import write_card  # noqa: E402
 from card_disk import SECTOR, CardError, Disk, System, choose, still  # noqa: E402
@@ -425,6 +427,79 @@ def test_only_files_that_a_unit_takes_are_written(tmp_path: Path) -> None:
     other.write_text("x")
     with pytest.raises(CardError, match="left on the card"):
         write_card.unit_files(None, None, (other,))
+
+
+INVITED = Invitation(
+    unit="unit-07",
+    broker="192.0.2.10:8883",
+    token=new_token(),
+    root="A" * 43,
+    control_room_ca="0" * 64,
+    control_room_key="A" * 43,
+)
+
+
+def unit_folder(folder: Path, *, broker: str, network: str) -> Path:
+    """A unit's folder at the desk, as a technician has it before the first boot."""
+    folder.mkdir()
+    invitation = INVITED.model_copy(update={"broker": broker})
+    (folder / "enrolment.toml").write_bytes(invitation_text(invitation))
+    (folder / "network.toml").write_text(network)
+    return folder
+
+
+def test_a_units_folder_becomes_all_that_its_first_boot_needs(tmp_path: Path) -> None:
+    network = 'technicians = ["198.51.100.0/24"]\nclocks = ["192.0.2.5", "192.0.2.6"]\n'
+    folder = unit_folder(tmp_path / "unit-07", broker="192.0.2.10:8884", network=network)
+    (folder / "80-wired.network").write_text("[Match]\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    files = card_unit.rendered(folder, work)
+    assert set(files) < set(first_boot.WANTED)
+    text = {name: file.read_text() for name, file in files.items()}
+    rules = text["unit/nftables.conf"]
+    for name, member in (
+        ("broker", "192.0.2.10 . 8884"),
+        ("technicians", "198.51.100.0/24"),
+        ("clocks", "192.0.2.5, 192.0.2.6"),
+        ("doors", "22"),
+    ):
+        assert re.search(rf"set {name} {{ elements = {{ {re.escape(member)} }}", rules), name
+    assert text["unit/broker.env"].splitlines()[-1] == "BROKER=192.0.2.10:8884"
+    assert text["unit/network/clocks"] == "192.0.2.5\n192.0.2.6\n"
+    assert text["unit/name"] == "unit-07\n"
+    assert text["enrolment.toml"] == (folder / "enrolment.toml").read_text()
+    assert files["unit/network/80-wired.network"] == folder / "80-wired.network"
+
+
+def test_a_broker_that_only_the_van_knows_is_asked_for_by_its_address(tmp_path: Path) -> None:
+    """A unit may ask no name server: with a name in its rules it would reach nothing."""
+    network = 'technicians = ["198.51.100.0/24"]\n'
+    folder = unit_folder(tmp_path / "unit-07", broker="broker.van.invalid:8883", network=network)
+    with pytest.raises(CardError, match=r"cannot look up the broker, broker\.van\.invalid") as refused:
+        card_unit.rendered(folder, tmp_path)
+    assert "broker = [" in refused.value.next_step
+    (folder / "network.toml").write_text(network + 'broker = ["192.0.2.11"]\n')
+    made = card_unit.rendered(folder, tmp_path)
+    assert "BROKER=192.0.2.11:8883" in made["unit/broker.env"].read_text()
+
+
+@pytest.mark.parametrize("gone", ["enrolment.toml", "network.toml"])
+def test_a_units_folder_that_lacks_something_is_named(
+    image: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    gone: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = unit_folder(
+        tmp_path / "unit-07", broker="192.0.2.10:8883", network='technicians = ["192.0.2.0/24"]\n'
+    )
+    (folder / gone).unlink()
+    words = ["write_card.py", str(tmp_path / "sdx"), "--image", str(image), "--unit", str(folder)]
+    monkeypatch.setattr(sys, "argv", words)
+    assert write_card.main() == 2
+    assert gone in capsys.readouterr().err
 
 
 def test_an_image_that_is_none_is_refused(tmp_path: Path) -> None:

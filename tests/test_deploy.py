@@ -46,6 +46,7 @@ FACTS: dict[str, Any] = {
     "python": "3.11",
     "systemd": "252",
     "missing": [],
+    "forgets": False,
     "free": {"/opt": 1 << 33, "/var/lib/edgeagent-deploy": 1 << 33},
     "service": {},
     "from": "192.0.2.9 4711 192.0.2.7 2222",
@@ -179,6 +180,7 @@ def test_nft_takes_the_filter() -> None:
         ({"systemd": "247"}, 0.0, "has systemd 247"),
         ({"missing": ["nft"]}, 0.0, "lacks nft"),
         ({"free": {"/opt": -1, "/var/lib/edgeagent-deploy": 1}}, 0.0, "read-only root"),
+        ({"forgets": True}, 0.0, "overlay in memory"),
         ({"service": {"StatusText": "LIVE [R16]", "ActiveState": "active"}}, 0.0, "is LIVE"),
         ({}, 3600.0, "clock that is \\+3600 s"),
         ({}, -3600.0, "clock that is -3600 s"),
@@ -187,6 +189,34 @@ def test_nft_takes_the_filter() -> None:
 def test_a_unit_that_is_not_fit_is_left_alone(change: dict[str, Any], offset: float, words: str) -> None:
     with pytest.raises(unit("faults").DeployError, match=words):
         unit("preflight").fit({**FACTS, **change}, offset)
+
+
+def test_a_root_under_an_overlay_in_memory_is_recognised(tmp_path: Path) -> None:
+    """A real one, as overlayroot makes it: what were installed there would be gone after the next start."""
+    memory, root = tmp_path / "memory", tmp_path / "root"
+    for made in (memory, root, tmp_path / "card"):
+        made.mkdir()
+    asked = "import sys, pathlib; from unit.on_unit.facts import _forgets; "
+    asked += "print([_forgets(pathlib.Path(path)) for path in sys.argv[1:]])"
+    script = f"""set -e
+        mount -t tmpfs none {memory}
+        mkdir {memory}/upper {memory}/work
+        mount -t overlay none -o lowerdir={tmp_path}/card,upperdir={memory}/upper,workdir={memory}/work {root}
+        exec {sys.executable} -c "{asked}" {root} {root}/opt/not/yet {tmp_path}/card {memory}"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, cwd=ROOT / "deploy"
+    )
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip(f"no privilege for an overlay: {done.stderr}")
+    assert done.stdout == "[True, True, False, False]\n", done.stderr
+
+
+def test_an_invitation_in_the_folder_travels_so_that_enrolment_can_begin(folder: Path) -> None:
+    assert "enrolment.toml" not in unit("folder").read_folder(folder).files
+    (folder / "enrolment.toml").write_text("told")
+    read = unit("folder").read_folder(folder)
+    assert read.files["enrolment.toml"] == b"told"
+    assert read.left == []
 
 
 def test_the_last_words_of_a_daemon_that_is_down_do_not_count_as_live() -> None:

@@ -1,4 +1,4 @@
-"""Write a unit's card: write_card.py /dev/sdX --enrolment enrolment.toml --ssh-key key.pub
+"""Write a unit's card: write_card.py /dev/sdX --unit units/unit-07 --ssh-key key.pub
 
 Refuses every disk that is not an unused card, asks once, examines the disk again, writes, reads everything
 back. The partition table is written last: a card whose writing was interrupted has none, not even a backup of
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from card_disk import CardError, Disk, System, choose, still
 from card_image import FOOT, HEAD, CardImage, for_unit
+from card_unit import rendered
 
 from edgeagent.documents.enrol_invitation import read_invitation
 from edgeagent.errors import EdgeAgentError
@@ -129,6 +130,11 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 @click.command(help=__doc__)
 @click.argument("device", type=click.Path(path_type=Path))
 @click.option("--image", type=_FILE, default=Path("build/image/raspberry-pi-5/edgeagent-raspberry-pi-5.img"))
+@click.option(
+    "--unit",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The unit's folder: its enrolment.toml, and packet filter, broker, clocks from its network.toml.",
+)
 @click.option("--enrolment", type=_FILE, help="What `edgeagent enrolment invite UNIT` made for this unit.")
 @click.option("--ssh-key", type=_FILE, help="Public keys of technicians, as in authorized_keys.")
 @click.option(
@@ -141,6 +147,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 def command(
     device: Path,
     image: Path,
+    unit: Path | None,
     enrolment: Path | None,
     ssh_key: Path | None,
     extra: tuple[Path, ...],
@@ -149,7 +156,8 @@ def command(
 ) -> None:
     """Examine, ask, write, read back."""
     with tempfile.TemporaryDirectory() as work:
-        card = for_unit(image, unit_files(enrolment, ssh_key, extra), Path(work))
+        files = (rendered(unit, Path(work)) if unit else {}) | unit_files(enrolment, ssh_key, extra)
+        card = for_unit(image, files, Path(work))
         deploy(card, device, System(), dry_run=dry_run, yes=yes)
 
 

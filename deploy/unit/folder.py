@@ -19,6 +19,7 @@ DATA = "/var/lib/edgeagent"
 LIMIT = 200 * 1024 * 1024
 PRIVATE = (b"PRIVATE KEY-----", b'"sign_d"', b'"seal_d"')
 NETWORK = "network.toml"
+INVITATION = "enrolment.toml"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class UnitFolder:
 
 
 def read_folder(folder: Path) -> UnitFolder:
-    """Read and check; takes edgeagent.toml, network.toml, and what edgeagent.toml names.
+    """Read and check; takes edgeagent.toml, network.toml, an invitation, and what edgeagent.toml names.
 
     Raises:
         FolderError: something is missing, cannot work on a unit, is a private key, or is a linked folder.
@@ -47,15 +48,12 @@ def read_folder(folder: Path) -> UnitFolder:
     except EdgeAgentError as error:
         raise FolderError(error.what, where=error.where, next_step=error.next_step) from None
     _fit_for_a_unit(config)
-    names = ["edgeagent.toml", NETWORK, *_named(config, folder)]
+    names = ["edgeagent.toml", NETWORK, INVITATION, *_named(config, folder)]
     files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    if NETWORK not in files:
-        raise FolderError(
-            "is missing", where=str(folder / NETWORK), next_step="deploy/unit-example/network.toml shows one"
-        )
+    network = read_network(folder / NETWORK)
     _no_private_keys(folder, files)
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return UnitFolder(config, _network(folder / NETWORK), files, sorted(present - set(files)))
+    return UnitFolder(config, network, files, sorted(present - set(files)))
 
 
 def _named(config: Config, folder: Path) -> list[str]:
@@ -115,7 +113,16 @@ def _is_private(content: bytes) -> bool:
     return any(mark in content for mark in PRIVATE)
 
 
-def _network(file: Path) -> dict[str, Any]:
+def read_network(file: Path) -> dict[str, Any]:
+    """Whom a unit may speak to, beside its broker.
+
+    Raises:
+        FolderError: it is not there, or something in it is wrong.
+    """
+    if not file.is_file():
+        raise FolderError(
+            "is missing", where=str(file), next_step="deploy/unit-example/network.toml shows one"
+        )
     try:
         table = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:

@@ -46,6 +46,11 @@ def fit(facts: dict[str, Any], offset: float) -> None:
             "update it with a signed image; deploy is for an installed system",
         ),
         (
+            facts["forgets"],
+            "has its root under an overlay in memory: all of it would be gone after the next start",
+            "take overlayroot= out of its kernel arguments first (firmware-config/README.md)",
+        ),
+        (
             abs(offset) > CLOCK_FAR_S,
             f"has a clock that is {offset:+.0f} s from ours",
             "set it (date -s), check its battery and its time server; is ours right?",

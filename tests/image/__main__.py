@@ -17,12 +17,13 @@ from pathlib import Path
 
 from card_disk import Disk
 from card_image import for_unit
+from card_unit import rendered
 from image_tools import interruptible, progress
 from write_card import opened, unit_files, write
 
 from tests.image.guest import Guest, GuestError
+from tests.image.office import ControlRoom
 from tests.image.steps import BOOT_S, STEPS, Trial
-from tests.image.unit_papers import FILTER
 from tests.image.variants import ROOT, Built, updates
 
 FIRST_UPDATE = 6
@@ -43,7 +44,8 @@ def main() -> int:
         shutil.rmtree(asked.out, ignore_errors=True)
         asked.out.mkdir(parents=True)
     bundles = updates(built) if asked.only > FIRST_UPDATE else {}
-    trial = Trial(_guest(built, asked.out), built.version, bundles, asked.out)
+    room = ControlRoom(asked.out / "desk")
+    trial = Trial(_guest(built, asked.out, room), built.version, bundles, asked.out, room)
     rows = []
     try:
         if asked.begin > 1:
@@ -76,16 +78,17 @@ def _try(name: str, step: Callable[[Trial], str], trial: Trial) -> tuple[str, fl
     return name, took, verdict, seen
 
 
-def _guest(built: Built, out: Path) -> Guest:
-    """A card, written by the tool that writes cards, with a technician's key on it."""
-    key, rules, disk = out / "technician", out / "nftables.conf", out / "card"
+def _guest(built: Built, out: Path, room: ControlRoom) -> Guest:
+    """A card, written by the tool that writes cards, with a technician's key and what a desk made."""
+    key, disk = out / "technician", out / "card"
     if disk.exists():
         return Guest(disk, out, key)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    rules.write_text(FILTER)
+    room.open()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(dir=out) as work:
-        card = for_unit(built.card, unit_files(None, key.with_suffix(".pub"), (rules,)), Path(work))
+        made = unit_files(None, key.with_suffix(".pub"), ())
+        card = for_unit(built.card, rendered(room.unit, Path(work)) | made, Path(work))
         disk.touch()
         os.truncate(disk, card.size + (64 << 20))
         target = Disk(disk, disk.stat().st_size, "a file", ())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from pathlib import Path
 from card_image import partition
 
 from tests.image.guest import Guest, GuestError
-from tests.image.unit_papers import unit_papers
+from tests.image.office import UNIT, ControlRoom
 
 BOOT_S = 900.0
 """Generous: an emulated board on a shared machine."""
@@ -29,6 +32,7 @@ class Trial:
     version: int
     bundles: dict[str, Path]
     folder: Path
+    room: ControlRoom
     boots: list[float] = field(default_factory=list)
 
 
@@ -53,22 +57,38 @@ def taken_over(trial: Trial) -> str:
     """What was on the loader's partition is on the unit, and no longer on the card."""
     place = "/run/edgeagent-boot"
     left = trial.guest.run(f"mount -o ro PARTLABEL=boot {place} && find {place} -type f; umount {place}")
-    if "authorized_keys" in left or "boot.scr" not in left:
+    if "enrolment.toml" in left or "authorized_keys" in left or "boot.scr" not in left:
         raise GuestError(f"the loader's partition holds {left}")
+    there = trial.guest.run(
+        "stat -c %a /etc/edgeagent/enrolment.toml; cat /etc/edgeagent/broker.env; hostname"
+    )
+    if not re.fullmatch(rf"600\n#[^\n]*\nBROKER=192\.0\.2\.10:8883\n{UNIT}", there):
+        raise GuestError(f"not as the card said: {there}")
     return (
-        "technician's key and filter moved to the data partition; the loader's partition holds boot.scr only"
+        "invitation, technician's key, filter, broker and name moved to the data partition; the card has none"
     )
 
 
-def ready(trial: Trial) -> str:
-    """Keys, trust store and configuration arrive; the service reaches READY with a real inference."""
-    papers = unit_papers(trial.folder / "papers")
-    unpack = "tar -C /etc/edgeagent --no-same-owner -xf - && chown -R edgeagent: /etc/edgeagent && sync"
-    trial.guest.run(unpack, content=papers)
+def enrolled(trial: Trial) -> str:
+    """The code on the unit's console is typed at the desk; the answer is installed; READY by inference."""
+    guest = trial.guest
+    shown = json.loads(guest.until("edgeagent enrol status --json", '"code"', BOOT_S))
+    if shown["code"] not in guest.said():
+        raise GuestError(f"the console never showed the code {shown['code']}")
+    answer = trial.room.answer(guest.run(f"cat {shown['request']}"), shown["code"])
+    guest.run("mkdir /run/answer && tar -C /run/answer -xf -", content=_tar(answer))
+    guest.run("edgeagent enrol finish /run/answer", seconds=BOOT_S)
     begin = time.monotonic()
-    trial.guest.run("systemctl start edgeagent.service", seconds=BOOT_S)
+    guest.run("systemctl restart edgeagent.service", seconds=BOOT_S)
     took = time.monotonic() - begin
-    return f"READY {took:.0f} s after its start; {_stands(trial)}"
+    return f"the console showed the code; READY {took:.0f} s after its start; {_stands(trial)}"
+
+
+def _tar(folder: Path) -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        tar.add(folder, ".")
+    return whole.getvalue()
 
 
 def appliance(trial: Trial) -> str:
@@ -221,7 +241,7 @@ def _slot_a(card: Path) -> list[tuple[int, int]]:
 STEPS: list[tuple[str, Callable[[Trial], str]]] = [
     ("first boot through U-Boot, self-test", first_boot),
     ("files of the card taken over, blanked there", taken_over),
-    ("agent READY", ready),
+    ("enrolled by a real desk: agent READY", enrolled),
     ("read-only, verified, no swap, no core", appliance),
     ("plug pulled: READY again", cold_boot),
     ("slot A zeroed: B starts", slot_a_zeroed),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,7 @@ def facts(places: Places, resolve: str) -> dict[str, Any]:
         "time": time.time(),
         "synchronised": _synchronised(),
         "free": {str(path): _free(path) for path in (places.opt, places.etc, places.state)},
+        "forgets": _forgets(places.opt),
         "missing": [name for name in PROGRAMS if shutil.which(name) is None],
         "release": release.removeprefix("edgeagent-") if release else None,
         "config": Path(config).name if config else None,
@@ -82,6 +84,21 @@ def _free(path: Path) -> int:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return -1
     return shutil.disk_usage(path).free
+
+
+def _forgets(path: Path) -> bool:
+    """Whether what is written there is gone after the next start, as on a root under an overlay in memory."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    kind, _, options = _mounted(there, "FSTYPE,OPTIONS").partition(" ")
+    upper = re.search(r"upperdir=([^,]+)", options)
+    if kind != "overlay" or upper is None:
+        return False
+    return _mounted(Path(upper[1]), "FSTYPE") in ("", "tmpfs")  # nothing: it is hidden behind the root
+
+
+def _mounted(path: Path, what: str) -> str:
+    asked = ["findmnt", "-n", "-o", what, "-T", str(path)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _files(places: Places) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""A unit's folder at the desk, as files for its card: whom it may speak to, its name, its clocks.
+
+The unit may ask no name server, so the broker's name is looked up here, once.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from card_disk import CardError
+
+from edgeagent.documents.enrol_invitation import Invitation, read_invitation
+
+sys.path.append(str(Path(__file__).parents[1]))
+from unit.firewall import broker_env, render
+from unit.folder import INVITATION, NETWORK, read_network
+
+SSH_PORT = 22
+WIRED = "80-wired.network"
+
+
+def rendered(folder: Path, work: Path) -> dict[str, Path]:
+    """From the name beside the loader to a file in `work` or in the folder.
+
+    Raises:
+        ConfigError: the invitation is not one, or is not there.
+        FolderError: network.toml is wrong, or is not there.
+        CardError: this machine does not know the broker's address.
+    """
+    invitation = read_invitation(folder / INVITATION)
+    network = read_network(folder / NETWORK)
+    broker = network.get("broker") or _addresses(invitation, folder / NETWORK)
+    clocks = network.get("clocks", [])
+    made = {
+        "unit/nftables.conf": render(
+            broker, invitation.broker_port, clocks, network["technicians"], SSH_PORT
+        ),
+        "unit/broker.env": broker_env(broker[0], invitation.broker_port),
+        "unit/name": f"{invitation.unit}\n".encode(),
+        "unit/network/clocks": "".join(f"{clock}\n" for clock in clocks).encode(),
+    }
+    files = {"enrolment.toml": folder / INVITATION}
+    for name, content in made.items():
+        files[name] = work / Path(name).name
+        files[name].write_bytes(content)
+    if (folder / WIRED).is_file():
+        files[f"unit/network/{WIRED}"] = folder / WIRED
+    return files
+
+
+def _addresses(invitation: Invitation, network: Path) -> list[str]:
+    host, port = invitation.broker_host, invitation.broker_port
+    try:
+        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        raise CardError(
+            f"this machine cannot look up the broker, {host}",
+            where=str(network),
+            next_step='write its address there: broker = ["192.0.2.10"]',
+        ) from None
+    return sorted({str(row[4][0]) for row in found})
