@@ -93,6 +93,12 @@ def test_the_exposure_that_systemd_counts_is_at_most_one(unit: Unit) -> None:
         assert float(found.group(1)) <= EXPOSURE_MOST + (0.5 if "broker" in service else 0), said[-300:]
 
 
+def test_the_daemon_comes_after_the_clock_but_waits_for_it_at_most_half_a_minute(unit: Unit) -> None:
+    shown = unit.machine.shown
+    assert "time-sync.target" in shown("edgeagent.service", "After").split()
+    assert shown("systemd-time-wait-sync.service", "TimeoutStartUSec") == "30s"
+
+
 def test_nothing_that_is_tried_from_inside_the_sandbox_succeeds(unit: Unit) -> None:
     root = unit.machine.root
     (root / "home/technician").mkdir(exist_ok=True)

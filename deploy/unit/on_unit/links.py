@@ -9,8 +9,10 @@ from pathlib import Path
 from unit.on_unit.durable import flip, sync_whole, target_of
 from unit.on_unit.places import Places
 
+WAITS_FOR_CLOCK = "systemd-time-wait-sync.service"
 SYSTEM = {
     "lib/systemd/system": "etc/systemd/system",
+    f"lib/systemd/system/{WAITS_FOR_CLOCK}.d": f"etc/systemd/system/{WAITS_FOR_CLOCK}.d",
     "lib/systemd/journald.conf.d": "etc/systemd/journald.conf.d",
     "lib/tmpfiles.d": "etc/tmpfiles.d",
     "lib/sysusers.d": "etc/sysusers.d",
