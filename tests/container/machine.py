@@ -120,7 +120,8 @@ class Machine:
         return int(found[0]) if found else 0
 
     def _is_up(self) -> bool:
-        self._child()
+        # Asked each time: its first child for a moment is a helper, and not yet the system's first process.
+        self._leader = self._child()
         return self.run("systemctl", "is-system-running", check=False).stdout.strip() in DONE
 
     def run(
