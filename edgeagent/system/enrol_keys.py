@@ -63,7 +63,7 @@ class Keeper:
             KeyFileError: it cannot be sealed, or does not open again.
         """
         # The plain key reaches the sealing program through a pipe and never a disk.
-        if self.kept is Kept.TPM2 and not self.tpm_device:
+        if self.kept is Kept.TPM2 and not self.tpm_device and TPM_DEVICE.exists():
             clear()  # a board of which many plugs were pulled seals nothing either
         content = secret if self.kept is Kept.FILE else self._creds("encrypt", self._with_key(), name, secret)
         write_atomic(self.path(name), content, mode=0o600)

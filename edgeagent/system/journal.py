@@ -67,7 +67,7 @@ class JournalHandler(logging.Handler):
         try:
             self._line.sendto(entry(fields), self._address)
         except OSError:
-            print(text, file=sys.stderr)
+            sys.stderr.write(f"{text}\n")
 
     def close(self) -> None:
         """Hang up."""

@@ -153,11 +153,11 @@ def main() -> int:
     try:
         found = forget(sys.stdin.fileno())
     except KeyFileError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
-    print(f"{found}{'; cleared' if found.counted else ''}", file=sys.stderr)
+    sys.stderr.write(f"{found}{'; cleared' if found.counted else ''}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
