@@ -93,7 +93,7 @@ def test_every_alert_arrives_once_through_an_outage_and_a_kill(mosquitto: Broker
         timeout=110,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     said = json.loads(done.stdout)
     alerts = said["alerts"]
     assert said["processes"] == 2
