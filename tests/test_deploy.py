@@ -717,3 +717,24 @@ def test_a_package_that_is_cut_short_is_named(travel: Travel) -> None:
 
 
 # --- building the package -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_unit_that_its_tpm_has_locked_can_be_brought_a_release_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    """Its old release has no service that clears the count; where no keys are sealed, that is others'."""
+    places = unit("on_unit.places").Places(tmp_path)
+    program = places.release("1") / "bin/python3"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/said\ncat >>{tmp_path}/said\n')
+    program.chmod(0o755)
+    (tmp_path / "tpm").write_text("the device")
+    monkeypatch.setattr(unit("on_unit.check"), "TPM", tmp_path / "tpm")
+    places.sealed.mkdir(parents=True)
+    if sealed:
+        (places.sealed / "unit.key").write_text("sealed")
+    unit("on_unit.check")._clear_count(places, "1")
+    said = tmp_path / "said"
+    wanted = "-I -m edgeagent.system.tpm\nthe device"
+    assert (said.read_text() if said.exists() else None) == (wanted if sealed else None)
