@@ -738,3 +738,11 @@ def test_a_unit_that_its_tpm_has_locked_can_be_brought_a_release_that_mends_it(
     said = tmp_path / "said"
     wanted = "-I -m edgeagent.system.tpm\nthe device"
     assert (said.read_text() if said.exists() else None) == (wanted if sealed else None)
+
+
+def test_an_invitation_on_a_unit_is_for_root_alone(tmp_path: Path) -> None:
+    """Its token is no business of the daemon, whose group reads the rest of the configuration."""
+    mode_of = unit("on_unit.places").mode_of
+    for name, mode in (("enrolment.toml", 0o600), ("edgeagent.toml", 0o640), (".", 0o750)):
+        (tmp_path / name).touch()
+        assert mode_of(tmp_path / name) == mode

@@ -81,6 +81,16 @@ def test_without_the_journal_the_line_is_not_lost(
     assert capsys.readouterr().err == "the journal is being restarted\n"
 
 
+def test_a_journal_that_hangs_makes_nobody_wait(
+    journal: socket.socket, log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its queue is full; whoever logs may be about to close a camera (R16)."""
+    for _ in range(10_000):
+        log.info("a flood")
+    assert capsys.readouterr().err == ""
+    assert read(journal.recv(65536))["MESSAGE"] == "a flood"
+
+
 def test_only_a_service_logs_to_the_journal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The variable is inherited by whatever a service starts; what counts is where standard error goes."""
     with (tmp_path / "stream").open("w") as stream:

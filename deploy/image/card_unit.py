@@ -21,6 +21,13 @@ SSH_PORT = 22
 WIRED = "80-wired.network"
 
 
+def left(folder: Path) -> list[str]:
+    """What of the folder no card takes: a unit writes its own configuration when it is enrolled."""
+    taken = {INVITATION, NETWORK, WIRED}
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(set(found) - taken)
+
+
 def rendered(folder: Path, work: Path) -> dict[str, Path]:
     """From the name beside the loader to a file in `work` or in the folder.
 

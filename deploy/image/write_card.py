@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from card_disk import CardError, Disk, System, choose, still
 from card_image import FOOT, HEAD, CardImage, for_unit
-from card_unit import rendered
+from card_unit import left, rendered
 
 from edgeagent.documents.enrol_invitation import read_invitation
 from edgeagent.errors import EdgeAgentError
@@ -155,6 +155,8 @@ def command(
     yes: str | None,
 ) -> None:
     """Examine, ask, write, read back."""
+    for name in left(unit) if unit else []:
+        click.echo(f"not for the card, stays here: {name}")
     with tempfile.TemporaryDirectory() as work:
         files = (rendered(unit, Path(work)) if unit else {}) | unit_files(enrolment, ssh_key, extra)
         card = for_unit(image, files, Path(work))

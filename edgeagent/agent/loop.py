@@ -202,12 +202,9 @@ class Agent:
         if after.state is State.LIVE:
             self._recorder.gate(after)  # R25: on the disk before a camera can open
         self._gate = after
-        if before.state is not self._gate.state:
-            why = self._gate.why
-            now_in = about(Line.STATE, rule=why.rule, state=self._gate.state)
-            log.info("%s -> %s: %s [%s]", before.state, self._gate.state, why.text, why.rule, extra=now_in)
         for action in actions:
             self._carry_out(action, before)
+        _log_move(before, after)  # after the camera was closed (R16): a log may hang
         self._recorder.gate(after)  # everything else after it was done: the camera first (R16)
         self._note_camera()
         if self._deployment is not None:
@@ -462,3 +459,13 @@ class Agent:
             problem=self._problem or self._said_for_longer(),
             audit=self._recorder.head,
         )
+
+
+def _log_move(before: Gate, after: Gate) -> None:
+    if before.state is after.state:
+        return
+    rule, text = after.why.rule, after.why.text
+    if rule == "R27":
+        text = "revoked"  # the reason is somebody's words, and may name a person
+    move = f"{before.state} -> {after.state}"
+    log.info("%s: %s [%s]", move, text, rule, extra=about(Line.STATE, rule=rule, state=after.state))

@@ -6,6 +6,7 @@ What each is worth against whoever takes the card, the board or a backup is in d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -64,7 +65,8 @@ class Keeper:
         """
         # The plain key reaches the sealing program through a pipe and never a disk.
         if self.kept is Kept.TPM2 and not self.tpm_device and TPM_DEVICE.exists():
-            clear()  # a board of which many plugs were pulled seals nothing either
+            with contextlib.suppress(KeyFileError):  # it may seal nevertheless; if not, that says why
+                clear()  # a board whose plug was pulled often seals nothing either
         content = secret if self.kept is Kept.FILE else self._creds("encrypt", self._with_key(), name, secret)
         write_atomic(self.path(name), content, mode=0o600)
         if self.get(name) != secret:

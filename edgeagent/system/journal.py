@@ -6,6 +6,7 @@ extension that a unit would need for these few lines.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -47,7 +48,11 @@ def about(
 
 
 class JournalHandler(logging.Handler):
-    """Hands each line to the journal; if that does not take it, to standard error, so that none is lost."""
+    """Hands each line to the journal; while there is none, to standard error.
+
+    It does not fail with the journal, and never waits for it: what logs may be about to close a camera (R16).
+    A line for which a journal that hangs has no room is dropped.
+    """
 
     def __init__(self, address: Path = SOCKET) -> None:
         super().__init__()
@@ -66,8 +71,11 @@ class JournalHandler(logging.Handler):
         }
         try:
             self._line.sendto(entry(fields), self._address)
+        except BlockingIOError:
+            return
         except OSError:
-            sys.stderr.write(f"{text}\n")
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"{text}\n")
 
     def close(self) -> None:
         """Hang up."""

@@ -64,6 +64,9 @@ def taken_over(trial: Trial) -> str:
     )
     if not re.fullmatch(rf"600\n#[^\n]*\nBROKER=192\.0\.2\.10:8883\n{UNIT}", there):
         raise GuestError(f"not as the card said: {there}")
+    loaded = "systemctl is-active edgeagent-firewall.service; nft list table inet edgeagent"
+    if "192.0.2.10 . 8883" not in (said := trial.guest.run(loaded)) or not said.startswith("active"):
+        raise GuestError(f"the packet filter is not loaded: {said}")
     return (
         "invitation, technician's key, filter, broker and name moved to the data partition; the card has none"
     )

@@ -57,6 +57,8 @@ def test_only_a_genuine_revocation_ends_the_deployment_and_it_ends_everything(be
         took_s = time.monotonic() - began
         assert (closed.rule, closed.camera, closed.buffers_wiped) == ("R27", CameraState.CLOSED, True)
         assert "officers called away" in closed.reason
+        assert wait_for(lambda: "CLOSED: revoked [R27]" in unit.said())
+        assert "officers called away" not in unit.said(), "somebody's words, which may name a person"
         assert not bench.watchlist_file.exists()
         watch.until(lambda: watch.last.alerts.pending == 0)
         counts, faces = watch.last.alerts, watch.last.faces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unit.on_unit.keys import CREDENTIALS, refuse_lost_keys
-from unit.on_unit.places import Places, UnitError
+from unit.on_unit.places import Places, UnitError, mode_of
 from unit.on_unit.service import DAEMON, last_words, systemctl
 
 CHECKER = "edgeagent-check.service"
@@ -46,9 +47,9 @@ def check(places: Places, release: str, config: str) -> dict[str, Any]:
     waiting = refuse_lost_keys(places, places.versions / config / "edgeagent.toml")
     view = _view(places, config)
     outputs = _write_unit(places, release, view)
-    _clear_count(places, release)
-    done = systemctl("start", CHECKER)
     try:
+        _clear_count(places, release)
+        done = systemctl("start", CHECKER)
         answers = [json.loads(line) for line in outputs[0].read_text().splitlines() if line.strip()]
         if done.returncode != 0:
             raise _refusal(outputs[1].read_text(), len(answers))
@@ -76,7 +77,7 @@ def _view(places: Places, config: str) -> Path:
     for path in (places.run, view, *view.rglob("*")):
         if not path.is_symlink():
             shutil.chown(path, "root", "edgeagent")
-            path.chmod(0o750 if path.is_dir() else 0o640)
+            path.chmod(mode_of(path))
     return view
 
 
@@ -113,8 +114,8 @@ def _clear_count(places: Places, release: str) -> None:
     if not sealed or not TPM.exists():
         return
     program = [str(places.release(release) / "bin/python3"), "-I", "-m", "edgeagent.system.tpm"]
-    with TPM.open("r+b", buffering=0) as device:
-        subprocess.run(program, stdin=device, capture_output=True, check=False)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired), TPM.open("r+b", buffering=0) as device:
+        subprocess.run(program, stdin=device, capture_output=True, timeout=60, check=False)
 
 
 def _remove_unit(places: Places) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from unit.on_unit.durable import flip, sync_whole, target_of
-from unit.on_unit.places import Places
+from unit.on_unit.places import Places, mode_of
 
 WAITS_FOR_CLOCK = "systemd-time-wait-sync.service"
 SYSTEM = {
@@ -74,7 +74,7 @@ def adopt(places: Places, names: list[Path]) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
         shutil.chown(copy, "root", "edgeagent")
-        copy.chmod(0o640)
+        copy.chmod(mode_of(copy))
     version = places.versions / f"found-{_digest(staging)}"
     shutil.rmtree(version, ignore_errors=True)
     for folder in (staging, *(path for path in staging.rglob("*") if path.is_dir())):

@@ -14,6 +14,17 @@ class UnitError(Exception):
         super().__init__(what)
 
 
+INVITATION = "enrolment.toml"
+"""Its token is for root, who enrols the unit, and not for the daemon."""
+
+
+def mode_of(path: Path) -> int:
+    """Of what belongs to root and the daemon's group: which of them may read it."""
+    if path.is_dir():
+        return 0o750
+    return 0o600 if path.name == INVITATION else 0o640
+
+
 @dataclass(frozen=True)
 class Places:
     """Every path, below `root` ("/" but in tests)."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unit.on_unit.durable import sync, sync_whole, target_of
 from unit.on_unit.parcel import assemble
-from unit.on_unit.places import Places, UnitError
+from unit.on_unit.places import Places, UnitError, mode_of
 
 PIECE = 1 << 18
 PARCEL = ".parcel"
@@ -141,7 +141,7 @@ def _hand_over(folder: Path) -> None:
     """Root's, readable by the daemon's group and by nobody else."""
     for path in (folder, *folder.rglob("*")):
         shutil.chown(path, "root", "edgeagent")
-        path.chmod(0o750 if path.is_dir() else 0o640)
+        path.chmod(mode_of(path))
 
 
 def add_user(release: Path) -> None:
