@@ -46,7 +46,8 @@ class SoftwareTpm:
         command += ["--server", f"type=tcp,port={self._port},bindaddr=127.0.0.1"]
         command += ["--ctrl", f"type=tcp,port={self._port + 1},bindaddr=127.0.0.1"]
         self._running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _wait_for(self._port + 1)
+        for port in (self._port + 1, self._port):  # the second one listens a moment later
+            _wait_for(port)
 
     def lose_power(self) -> None:
         """Without a word before."""
