@@ -22,6 +22,7 @@ from edgeagent.documents.messages import Alert, Decision, UnitState, Verdict
 from edgeagent.documents.table import DECISION, REVIEW, VERDICT, sign, verify
 from edgeagent.documents.verdict import Judgement, judgement
 from edgeagent.errors import DocumentError, EdgeAgentError, SafeguardError
+from edgeagent.safeguards.alert_rate import AlertRate, alert_made, guarded, people_passed, time_passed
 from edgeagent.safeguards.authority import Kind
 from edgeagent.safeguards.instant import Instant
 from edgeagent.safeguards.people import all_differ, same_person
@@ -29,12 +30,14 @@ from edgeagent.safeguards.verdict import Choice, Class, Finding, Result, classif
 from tests.desk import (
     DEPLOYMENT,
     NOW,
+    SUSPENSION,
     UNIT,
     Desk,
     as_dict,
     at,
     decision,
     identity,
+    profile,
     rate,
     review,
     state,
@@ -186,6 +189,18 @@ def test_nobody_acts_on_a_rejected_alert(finding: Finding) -> None:
     with pytest.raises(SafeguardError, match="rejected") as refused:
         judge(Choice.REJECT, officer=OPERATOR, finding=finding, outcome=Result.NO_ACTION)
     assert refused.value.rule == "R21"
+
+
+def test_outcomes_that_never_come_suspend_matching_whatever_the_rate() -> None:
+    """Six late ones of ten million people are too many; five are the profile's limit."""
+    limits = profile()
+    made = people_passed(AlertRate(deployment=DEPLOYMENT), 10_000_000)
+    for number in range(limits.overdue_alerts_most + 1):
+        late = time_passed(made, limits, NOW.wall + timedelta(hours=1))
+        assert guarded(late, limits, SUSPENSION).suspended == ""
+        made = alert_made(made, f"{number:032x}", NOW.wall)
+    late = time_passed(made, limits, NOW.wall + timedelta(hours=1))
+    assert "without a verdict" in guarded(late, limits, SUSPENSION).suspended
 
 
 def test_an_outcome_is_mandatory_and_from_a_closed_list() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from edgeagent.alerts.alert import Circumstances, make_alert
 from edgeagent.controlroom.enrolment_csv import read_rows
-from edgeagent.errors import EnrolmentError
+from edgeagent.errors import EnrolmentError, SafeguardError
 from edgeagent.safeguards.categories import APPROVAL_NEEDED, Category, ImageBasis
 from edgeagent.safeguards.decide import Hit
-from edgeagent.safeguards.watchlist import only_test_subjects
+from edgeagent.safeguards.watchlist import body_matches, only_test_subjects
 from edgeagent.vision.types import CHIP_SIZE, Chip
 from tests.desk import NOW, Desk, entry, terms, test_subject
 from tests.test_workshop import TODAY, write_csv
@@ -32,6 +32,19 @@ def test_consent_goes_with_test_subjects_and_with_nobody_else(
     with pytest.raises(EnrolmentError, match="R32") as refusal:
         read_rows(file)
     assert f"{file} line 2" in refusal.value.where
+
+
+@pytest.mark.parametrize(
+    ("category", "basis"),
+    [(Category.TEST_SUBJECT, entry(1).image_basis), (entry(1).category, ImageBasis.CONSENTED)],
+)
+def test_a_unit_refuses_a_list_that_mixes_them_up(category: Category, basis: ImageBasis) -> None:
+    """Whoever made that list: consent is a test subject's, and nobody else's."""
+    false = entry(1, category=category, image_basis=basis)
+    with pytest.raises(SafeguardError) as refusal:
+        body_matches(terms([false]), (false,))
+    assert refusal.value.rule == "R32"
+    body_matches(terms([test_subject(1)]), (test_subject(1),))
 
 
 def test_an_alert_says_that_it_is_of_a_test_subject(desk: Desk) -> None:
