@@ -5,17 +5,18 @@ The unit may ask no name server, so the broker's name is looked up here, once.
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
 from card_disk import CardError
 
-from edgeagent.documents.enrol_invitation import Invitation, read_invitation
+from edgeagent.documents.enrol_invitation import read_invitation
 
 sys.path.append(str(Path(__file__).parents[1]))
 from unit.firewall import broker_env, render
-from unit.folder import INVITATION, NETWORK, read_network
+from unit.folder import NETWORK, read_network
+from unit.on_unit.facts import addresses_of
+from unit.on_unit.places import INVITATION
 
 SSH_PORT = 22
 WIRED = "80-wired.network"
@@ -38,7 +39,13 @@ def rendered(folder: Path, work: Path) -> dict[str, Path]:
     """
     invitation = read_invitation(folder / INVITATION)
     network = read_network(folder / NETWORK)
-    broker = network.get("broker") or _addresses(invitation, folder / NETWORK)
+    broker = network.get("broker") or addresses_of(invitation.broker_host)
+    if not broker:
+        raise CardError(
+            f"this machine cannot look up the broker, {invitation.broker_host}",
+            where=str(folder / NETWORK),
+            next_step='write its address there: broker = ["192.0.2.10"]',
+        )
     clocks = network.get("clocks", [])
     made = {
         "unit/nftables.conf": render(
@@ -55,16 +62,3 @@ def rendered(folder: Path, work: Path) -> dict[str, Path]:
     if (folder / WIRED).is_file():
         files[f"unit/network/{WIRED}"] = folder / WIRED
     return files
-
-
-def _addresses(invitation: Invitation, network: Path) -> list[str]:
-    host, port = invitation.broker_host, invitation.broker_port
-    try:
-        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError:
-        raise CardError(
-            f"this machine cannot look up the broker, {host}",
-            where=str(network),
-            next_step='write its address there: broker = ["192.0.2.10"]',
-        ) from None
-    return sorted({str(row[4][0]) for row in found})

@@ -13,13 +13,13 @@ from typing import Any
 from edgeagent.config import Config, load_config
 from edgeagent.errors import EdgeAgentError
 from unit.faults import FolderError
+from unit.on_unit.places import INVITATION
 
 THROUGH = "/run/edgeagent-broker"
 DATA = "/var/lib/edgeagent"
 LIMIT = 200 * 1024 * 1024
 PRIVATE = (b"PRIVATE KEY-----", b'"sign_d"', b'"seal_d"')
 NETWORK = "network.toml"
-INVITATION = "enrolment.toml"
 
 
 @dataclass(frozen=True)

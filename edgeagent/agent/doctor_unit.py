@@ -46,11 +46,8 @@ def tpm(root: Path, sealed: Path) -> str:
         return "none"
     if not os.access(device, os.R_OK | os.W_OK) or (sealed.is_dir() and not os.access(sealed, os.R_OK)):
         raise CannotTellError("only root may ask it", next_step="sudo edgeagent doctor")
-    asked = opened(device)
-    try:
+    with opened(device) as asked:
         found = failures(asked)
-    finally:
-        os.close(asked)
     if not sealed.is_dir() or not any(sealed.iterdir()):
         return f"{found}; it keeps no key of this unit"
     return counted(found)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 SOCKET = Path("/run/systemd/journal/socket")
 _PRIORITY = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
@@ -104,9 +103,7 @@ def to_journal(environment: Mapping[str, str] | None = None) -> bool:
 
 def set_up(level: int) -> None:
     """Log to the journal if there is one, else as lines with the time on standard error."""
-    settings: dict[str, Any] = {"level": level}
     if to_journal():
-        settings |= {"handlers": [JournalHandler()], "format": "%(message)s"}
+        logging.basicConfig(level=level, handlers=[JournalHandler()], format="%(message)s")
     else:
-        settings |= {"format": "%(asctime)s %(levelname)s %(message)s"}
-    logging.basicConfig(**settings)
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")

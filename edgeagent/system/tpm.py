@@ -14,9 +14,11 @@ Run as a module, it clears the count of the TPM at its standard input, opened fo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,20 +121,25 @@ def _failed(what: str, next_step: str = NEXT_STEP) -> KeyFileError:
     return KeyFileError(what, where="TPM", next_step=next_step)
 
 
-def opened(device: Path = TPM_DEVICE) -> int:
+@contextlib.contextmanager
+def opened(device: Path = TPM_DEVICE) -> Iterator[int]:
     """A descriptor of the TPM, for the functions above.
 
     Raises:
         KeyFileError: it is not there, or not for this user.
     """
     try:
-        return os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        asked = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     except OSError as cause:
         raise KeyFileError(
             f"cannot be opened: {cause.strerror}",
             where=str(device),
             next_step="run this as root, on a machine with a TPM",
         ) from cause
+    try:
+        yield asked
+    finally:
+        os.close(asked)
 
 
 def clear(device: Path = TPM_DEVICE) -> Failures:
@@ -141,11 +148,8 @@ def clear(device: Path = TPM_DEVICE) -> Failures:
     Raises:
         KeyFileError: as for the functions above.
     """
-    asked = opened(device)
-    try:
+    with opened(device) as asked:
         return forget(asked)
-    finally:
-        os.close(asked)
 
 
 def main() -> int:

@@ -46,7 +46,7 @@ def facts(places: Places, resolve: str) -> dict[str, Any]:
         "firewall": firewall_is_loaded() if shutil.which("nft") else False,
         "pending": places.pending.exists(),
         "from": os.environ.get("SSH_CONNECTION", ""),
-        "addresses": _addresses(resolve),
+        "addresses": addresses_of(resolve),
     }
 
 
@@ -111,8 +111,8 @@ def _files(places: Places) -> dict[str, str]:
     return found
 
 
-def _addresses(name: str) -> list[str]:
-    """IPv4 addresses of the broker, as this unit's resolver says; none if it does not know."""
+def addresses_of(name: str) -> list[str]:
+    """IPv4 addresses of the broker, as this machine's resolver says; none if it does not know."""
     if not name:
         return []
     try:
