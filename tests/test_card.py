@@ -466,7 +466,7 @@ def test_a_units_folder_becomes_all_that_its_first_boot_needs(tmp_path: Path) ->
     ):
         assert re.search(rf"set {name} {{ elements = {{ {re.escape(member)} }}", rules), name
     assert text["unit/broker.env"].splitlines()[-1] == "BROKER=192.0.2.10:8884"
-    assert text["unit/network/clocks"] == "192.0.2.5\n192.0.2.6\n"
+    assert "NTP=192.0.2.5 192.0.2.6\nFallbackNTP=\n" in text["unit/timesyncd.conf"]
     assert text["unit/name"] == "unit-07\n"
     assert text["enrolment.toml"] == (folder / "enrolment.toml").read_text()
     assert files["unit/network/80-wired.network"] == folder / "80-wired.network"

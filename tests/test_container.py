@@ -99,6 +99,14 @@ def test_the_daemon_comes_after_the_clock_but_waits_for_it_at_most_half_a_minute
     assert shown("systemd-time-wait-sync.service", "TimeoutStartUSec") == "30s"
 
 
+def test_the_time_service_reads_the_servers_of_this_unit(unit: Unit) -> None:
+    read = unit.machine.run("systemd-analyze", "cat-config", "systemd/timesyncd.conf").stdout
+    assert "NTP=\nNTP=192.0.2.5\nFallbackNTP=" in read
+    file = "/run/systemd/timesyncd.conf.d/edgeagent.conf"
+    said = unit.machine.run("runuser", "-u", "systemd-timesync", "--", "cat", file).stdout
+    assert "NTP=192.0.2.5" in said  # as the user that the time service is
+
+
 def test_nothing_that_is_tried_from_inside_the_sandbox_succeeds(unit: Unit) -> None:
     root = unit.machine.root
     (root / "home/technician").mkdir(exist_ok=True)

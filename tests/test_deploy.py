@@ -160,6 +160,53 @@ def test_the_filter_holds_the_addresses_and_nothing_else_fits_in() -> None:
             render([bad], 8883, [], [], 22)
 
 
+def test_the_time_service_asks_whom_the_filter_lets_out_to_and_nobody_else() -> None:
+    """Debian's own pool is a name, and no name server is let out to."""
+    text = unit("firewall").timesyncd_conf(["192.0.2.5", "192.0.2.6"]).decode()
+    assert text.splitlines()[1:] == ["[Time]", "NTP=", "NTP=192.0.2.5 192.0.2.6", "FallbackNTP="]
+    for bad in ("192.0.2.0/24", "time.example.org", "192.0.2.5\nFallbackNTP=192.0.2.99"):
+        with pytest.raises(unit("faults").FolderError):
+            unit("firewall").timesyncd_conf([bad])
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "told"),
+    [
+        (
+            "[Time]\n",
+            None,
+            [("restart", "edgeagent-clocks.service"), ("try-restart", "systemd-timesyncd.service")],
+        ),
+        ("[Time]\n", "[Time]\n", []),
+        (
+            None,
+            "[Time]\n",
+            [("stop", "edgeagent-clocks.service"), ("try-restart", "systemd-timesyncd.service")],
+        ),
+        (None, None, []),
+    ],
+    ids=["new", "the same", "gone", "never"],
+)
+def test_the_time_service_is_disturbed_only_if_its_servers_change(
+    places: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str | None,
+    read: str | None,
+    told: list[tuple[str, ...]],
+) -> None:
+    daemon = Daemon(["LOCKED"])
+    monkeypatch.setattr(unit("on_unit.service"), "systemctl", daemon.systemctl)
+    for file, content in (
+        (places.etc / "timesyncd.conf", said),
+        (places.root / "run/systemd/timesyncd.conf.d/edgeagent.conf", read),
+    ):
+        if content is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+    unit("on_unit.service").load_clocks(places)
+    assert daemon.told == told
+
+
 def test_nft_takes_the_filter() -> None:
     nft = shutil.which("nft")
     if nft is None:

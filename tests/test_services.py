@@ -19,6 +19,7 @@ PACKAGE, IMAGE, COMMON = (
 MOST = {
     "edgeagent.service": 0.4,
     "edgeagent-tpm.service": 0.4,
+    "edgeagent-clocks.service": 0.7,
     "edgeagent-camera-light.service": 1.0,
     "edgeagent-enrol.service": 1.1,  # root, to seal keys
     "edgeagent-broker.service": 1.1,  # the only one that may speak to the network

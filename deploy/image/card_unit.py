@@ -1,4 +1,4 @@
-"""A unit's folder at the desk, as files for its card: whom it may speak to, its name, its clocks.
+"""A unit's folder at the desk, as files for its card: whom it may speak to, its name, its time servers.
 
 The unit may ask no name server, so the broker's name is looked up here, once.
 """
@@ -13,7 +13,7 @@ from card_disk import CardError
 from edgeagent.documents.enrol_invitation import read_invitation
 
 sys.path.append(str(Path(__file__).parents[1]))
-from unit.firewall import broker_env, render
+from unit.firewall import broker_env, render, timesyncd_conf
 from unit.folder import NETWORK, read_network
 from unit.on_unit.facts import addresses_of
 from unit.on_unit.places import INVITATION
@@ -53,7 +53,7 @@ def rendered(folder: Path, work: Path) -> dict[str, Path]:
         ),
         "unit/broker.env": broker_env(broker[0], invitation.broker_port),
         "unit/name": f"{invitation.unit}\n".encode(),
-        "unit/network/clocks": "".join(f"{clock}\n" for clock in clocks).encode(),
+        "unit/timesyncd.conf": timesyncd_conf(clocks),
     }
     files = {"enrolment.toml": folder / INVITATION}
     for name, content in made.items():

@@ -46,6 +46,7 @@ class Board(StrictModel):
     sizes: Sizes
     backports: bool = False
     initrd_modules: list[str] = Field(default_factory=list)
+    needed_modules: list[str] = Field(default_factory=list)
     device_tree: str = "${fdtcontroladdr}"
     boot_files: dict[str, str] = Field(default_factory=dict)
 
@@ -59,6 +60,11 @@ class Board(StrictModel):
     def all_packages(self) -> list[str]:
         """Debian packages of its root."""
         return sorted({*lines(HERE / "packages.txt"), *self.packages})
+
+    @property
+    def all_needed_modules(self) -> list[str]:
+        """Drivers without which it is no unit."""
+        return sorted({*lines(HERE / "kernel-modules-needed.txt"), *self.needed_modules})
 
     def words(self) -> dict[str, object]:
         """What the loader's templates are filled with."""

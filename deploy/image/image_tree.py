@@ -11,14 +11,18 @@ from pathlib import Path
 
 from image_base import EPOCH
 from image_board import Board
-from image_tools import HERE, ImageError, fill, fresh, lines, need, run
+from image_modules import require, thin
+from image_tools import HERE, REPOSITORY, ImageError, fill, fresh, lines, need, run
 
 OVERLAY = HERE / "root"
+COMMON = REPOSITORY / "firmware-config/common/root"
+"""Of which the settings (etc) go into an image too: kernel, drivers, USB, no cores."""
 ENABLED = {
     "systemd-networkd.service": "multi-user.target",
     "edgeagent-first-boot.service": "sysinit.target",
     "edgeagent-settle.service": "sysinit.target",
     "edgeagent-commit.service": "multi-user.target",
+    "edgeagent-clocks.service": "sysinit.target",
     "edgeagent-firewall.service": "multi-user.target",
     "edgeagent-enrol.service": "multi-user.target",
     "edgeagent-broker.socket": "sockets.target",
@@ -100,7 +104,7 @@ def root(
     _install(tree, package)
     _overlay(board, tree, keyring, version)
     _services(tree)
-    _prune(tree)
+    _prune(board, tree)
     told("compiling to byte code")
     _compile(board, tree)
     return Root(tree, kernel, initrd, lists)
@@ -141,9 +145,8 @@ def _install(tree: Path, package: Path) -> None:
 
 def _overlay(board: Board, tree: Path, keyring: Path, version: int) -> None:
     words = {**board.words(), "VERSION": version}
-    folders = [OVERLAY, HERE / "boards" / board.board]
-    for folder in folders:
-        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for folder, part in ((COMMON, "etc"), (OVERLAY, ""), (HERE / "boards" / board.board, "")):
+        for source in sorted(path for path in (folder / part).rglob("*") if path.is_file()):
             if "__pycache__" in source.parts:
                 continue
             target = tree / source.relative_to(folder)
@@ -175,14 +178,14 @@ def _services(tree: Path) -> None:
         (system / unit).symlink_to("/dev/null")
 
 
-def _prune(tree: Path) -> None:
+def _prune(board: Board, tree: Path) -> None:
     for pattern in GONE:
         for path in tree.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for modules in (tree / "lib/modules").iterdir():
-        for name in lines(HERE / "kernel-modules-removed.txt"):
-            shutil.rmtree(modules / "kernel" / name, ignore_errors=True)
+        thin(modules, lines(HERE / "kernel-modules-removed.txt"))
         run("depmod", "-b", tree, modules.name)
+        require(modules, board.all_needed_modules)
     for name in EMPTY:
         (tree / name).mkdir(parents=True, exist_ok=True)
 

@@ -24,8 +24,9 @@ from edgeagent.errors import EdgeAgentError
 
 Progress = Callable[[int], None]
 FILES = {
-    name: f"unit/{name}" for name in ("edgeagent.toml", "trust.json", "broker.env", "nftables.conf", "name")
-} | {name: f"unit/network/{name}" for name in ("80-wired.network", "clocks")}
+    name: f"unit/{name}"
+    for name in ("edgeagent.toml", "trust.json", "broker.env", "nftables.conf", "timesyncd.conf", "name")
+} | {"80-wired.network": "unit/network/80-wired.network"}
 """What a unit takes from its card at its first boot (first_boot.py has the same list), by its name here."""
 UNFINISHED = "THE CARD IS UNFINISHED: it starts no unit. Write it again from the beginning."
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from unit import faults
 from unit.faults import ConnectionLostError, DeployError, FolderError, RolledBackError
-from unit.firewall import broker_env, render
+from unit.firewall import broker_env, render, timesyncd_conf
 from unit.folder import UnitFolder, archive, read_folder
 from unit.link import Target, connected
 from unit.on_unit.switch import NOT_BEGUN
@@ -57,6 +57,8 @@ def _with_tool(order: Order, tool: Tool, folder: UnitFolder, steps: Steps) -> in
     facts, offset = _settled(tool, folder.config.broker.host, steps)
     fit(facts, offset)
     steps.note(f"{facts['board']}, {facts['os']}, {facts['arch']}, clock {offset:+.1f} s from ours")
+    if not facts["timesyncd"]:
+        steps.note("no systemd-timesyncd there: tell its own time service the `clocks` of network.toml")
     for name in folder.left:
         steps.note(f"not for the unit, stays here: {name}")
     steps.step(f"package for {facts['arch']} with Python {facts['python']}")
@@ -109,8 +111,13 @@ def _complete(folder: UnitFolder, facts: dict[str, Any]) -> dict[str, bytes]:
             next_step='write its address into network.toml: broker = ["192.0.2.10"]',
         )
     port = reachable(facts, network["technicians"])
-    rules = render(found, broker.port, network.get("clocks", []), network["technicians"], port)
-    return {**folder.files, "nftables.conf": rules, "broker.env": broker_env(found[0], broker.port)}
+    clocks = network.get("clocks", [])
+    return {
+        **folder.files,
+        "nftables.conf": render(found, broker.port, clocks, network["technicians"], port),
+        "broker.env": broker_env(found[0], broker.port),
+        "timesyncd.conf": timesyncd_conf(clocks),
+    }
 
 
 def _name(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The unit's packet filter and the broker's address, from its configuration."""
+"""What is rendered from the unit's network.toml: packet filter, the broker's address, time servers."""
 
 from __future__ import annotations
 
@@ -55,3 +55,20 @@ def broker_env(address: str, port: int) -> bytes:
     """What the forwarder reads; an address, since a unit may ask no name server."""
     head = "# Written by `make deploy`, with the packet filter's rule for it."
     return f"{head}\nBROKER={address}:{port}\n".encode()
+
+
+def timesyncd_conf(clocks: list[str]) -> bytes:
+    """What systemd-timesyncd reads: these servers and no others, since no others are let out to.
+
+    Raises:
+        FolderError: one is no IPv4 address.
+    """
+    head = "# Written by `make deploy`, with the packet filter's rule for it. timesyncd.conf(5)."
+    servers = addresses(clocks, "clocks")
+    if networks := [each for each in servers if "/" in each]:
+        raise FolderError(
+            f"{networks[0]} is a network",
+            where="network.toml: clocks",
+            next_step="name each time server by its address",
+        )
+    return f"{head}\n[Time]\nNTP=\nNTP={' '.join(servers)}\nFallbackNTP=\n".encode()

@@ -11,7 +11,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / "build" / "container"
 SUITE = "bookworm"
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "python3", "openssh-server", "nftables", "sudo")
+PACKAGES = (
+    *("systemd", "systemd-sysv", "systemd-timesyncd", "dbus", "udev"),
+    *("python3", "openssh-server", "nftables", "sudo"),
+)
 LIMIT_S = 600
 
 

@@ -15,6 +15,7 @@ import image_base
 import pytest
 from compare_image import versions
 from image_board import load_board
+from image_modules import require, thin
 from image_tools import ImageError, progress, run
 from image_tree import _newest
 
@@ -121,6 +122,46 @@ def test_the_initrd_of_a_board_gets_the_boards_own_modules(tmp_path: Path) -> No
         subprocess.run(["sh", "-c", hook, "hook", str(tmp_path)], check=True)
     listed = (tmp_path / "etc/initramfs-tools/modules").read_text().split()
     assert listed == board.initrd_modules != []
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    """A kernel's drivers as Debian installs them: a camera's, which rests on another, and a radio's."""
+    rests = {
+        "drivers/media/usb/uvc/uvcvideo.ko.xz": ["drivers/media/common/videobuf2/videobuf2-v4l2.ko.xz"],
+        "drivers/media/common/videobuf2/videobuf2-v4l2.ko.xz": [],
+        "drivers/media/common/siano/smsmdtv.ko.xz": ["drivers/media/rc/rc-core.ko.xz"],
+        "drivers/media/rc/rc-core.ko.xz": [],
+        "net/bluetooth/bluetooth.ko.xz": [],
+        "drivers/bluetooth/btusb.ko.xz": ["net/bluetooth/bluetooth.ko.xz"],
+    }
+    for name in rests:
+        file = tmp_path / "kernel" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    lines = (f"kernel/{name}:{''.join(f' kernel/{other}' for other in on)}\n" for name, on in rests.items())
+    (tmp_path / "modules.dep").write_text("".join(lines))
+    (tmp_path / "modules.builtin").write_text("kernel/fs/ext4/ext4.ko\nkernel/drivers/md/dm-verity.ko\n")
+    return tmp_path
+
+
+def test_what_rests_on_a_driver_that_goes_goes_with_it(modules: Path) -> None:
+    thin(modules, ["drivers/media/rc", "net/bluetooth"])
+    left = {path.name for path in modules.rglob("*.ko.xz")}
+    assert left == {"uvcvideo.ko.xz", "videobuf2-v4l2.ko.xz"}
+    require(modules, ["uvcvideo", "ext4", "dm_verity"])
+
+
+def test_a_root_whose_camera_has_no_driver_is_not_built(modules: Path) -> None:
+    """It was, once: uvcvideo stood there, and what it rests on lay in a folder that was removed."""
+    thin(modules, ["drivers/media/common"])
+    with pytest.raises(ImageError, match="has no uvcvideo"):
+        require(modules, ["uvcvideo"])
+
+
+@pytest.mark.parametrize("board", ["virt", "raspberry-pi-5"])
+def test_no_board_does_without_the_cameras_driver(board: str) -> None:
+    assert {"uvcvideo", "dm_verity", "nf_tables"} <= set(load_board(board).all_needed_modules)
 
 
 def test_what_debian_no_longer_has_where_it_was_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from unit.on_unit.places import Places
 from unit.on_unit.service import firewall_is_loaded, shown
 
 PROGRAMS = ("systemctl", "systemd-run", "dpkg-deb", "nft", "tar", "systemd-creds")
+TIMESYNCD = Path("/usr/lib/systemd/systemd-timesyncd")
 STA_UNSYNC = 0x0040
 TIMEX_BYTES, STATUS = 512, slice(40, 44)
 TIME_ERROR = 5
@@ -44,6 +45,7 @@ def facts(places: Places, resolve: str) -> dict[str, Any]:
         "keys": keys_of(places),
         "service": shown(),
         "firewall": firewall_is_loaded() if shutil.which("nft") else False,
+        "timesyncd": TIMESYNCD.exists(),
         "pending": places.pending.exists(),
         "from": os.environ.get("SSH_CONNECTION", ""),
         "addresses": addresses_of(resolve),

@@ -10,7 +10,7 @@ from pathlib import Path
 from unit.on_unit.durable import flip, sync, target_of, write
 from unit.on_unit.links import Links
 from unit.on_unit.places import Places
-from unit.on_unit.service import BROKER, DAEMON, load_firewall, systemctl
+from unit.on_unit.service import BROKER, DAEMON, load_clocks, load_firewall, systemctl
 
 RECOVER = "edgeagent-recover.service"
 RECOVER_UNIT = """\
@@ -20,7 +20,8 @@ RECOVER_UNIT = """\
 Description=Return to the version before an interrupted deployment
 DefaultDependencies=no
 RequiresMountsFor=/var/lib/edgeagent-deploy /opt /etc/edgeagent
-Before=edgeagent-firewall.service edgeagent-broker.socket edgeagent-broker.service edgeagent.service
+Before=edgeagent-clocks.service edgeagent-firewall.service
+Before=edgeagent-broker.socket edgeagent-broker.service edgeagent.service
 Before=sysinit.target shutdown.target
 Conflicts=shutdown.target
 ConditionPathExists=/var/lib/edgeagent-deploy/pending.json
@@ -87,6 +88,7 @@ def restore(places: Places, pending: Pending, *, untouched: bool = False) -> boo
     turn_back(places, pending)
     systemctl("daemon-reload")
     load_firewall(places.etc / "nftables.conf")
+    load_clocks(places)
     if untouched:
         return True
     systemctl("try-restart", BROKER[1])

@@ -11,7 +11,7 @@ from unit.on_unit.keys import private_files
 from unit.on_unit.links import SYSTEM
 from unit.on_unit.pending import RECOVER
 from unit.on_unit.places import Places
-from unit.on_unit.service import BROKER, DAEMON, FIREWALL, refuse_live, systemctl
+from unit.on_unit.service import BROKER, CLOCKS, DAEMON, FIREWALL, refuse_live, systemctl
 
 
 def remove(places: Places) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def remove(places: Places) -> dict[str, Any]:
         UnitError: officers rely on the unit now.
     """
     refuse_live()
-    systemctl("stop", DAEMON, *BROKER, FIREWALL)
+    systemctl("stop", DAEMON, *BROKER, CLOCKS, FIREWALL)
     for outside in SYSTEM.values():
         for link in (places.root / outside).glob("*"):
             if (target_of(link) or "").startswith("/opt/edgeagent/"):

@@ -6,10 +6,12 @@ import json
 import subprocess
 from pathlib import Path
 
-from unit.on_unit.places import UnitError
+from unit.on_unit.places import Places, UnitError
 
 DAEMON = "edgeagent.service"
 FIREWALL = "edgeagent-firewall.service"
+CLOCKS = "edgeagent-clocks.service"
+TIMESYNCD = "systemd-timesyncd.service"
 BROKER = ("edgeagent-broker.socket", "edgeagent-broker.service")
 ASKED = ("ActiveState", "SubState", "NRestarts", "MainPID", "StatusText", "Result")
 LAST_LINES = "6"
@@ -64,6 +66,15 @@ def load_firewall(rules: Path) -> str:
         return ""
     done = systemctl("reload-or-restart", FIREWALL)
     return "" if done.returncode == 0 else done.stderr.strip()
+
+
+def load_clocks(places: Places) -> None:
+    """Have the time service ask whom the configuration names; it is left alone if it does so already."""
+    said, read = places.etc / "timesyncd.conf", places.root / "run/systemd/timesyncd.conf.d/edgeagent.conf"
+    if read.exists() == said.exists() and (not said.exists() or said.read_bytes() == read.read_bytes()):
+        return
+    systemctl("restart" if said.exists() else "stop", CLOCKS)
+    systemctl("try-restart", TIMESYNCD)
 
 
 def firewall_is_loaded() -> bool:

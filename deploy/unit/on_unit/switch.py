@@ -21,6 +21,7 @@ from unit.on_unit.service import (
     BROKER,
     DAEMON,
     last_words,
+    load_clocks,
     load_firewall,
     refuse_live,
     shown,
@@ -93,6 +94,7 @@ def _run(places: Places, progress: Progress) -> None:
     since = time.monotonic()
     if failed:
         raise UnitError(f"packet filter was not loaded: {failed}", where="nftables.conf")
+    load_clocks(places)
     refuse_live()  # the last moment: what runs was not touched so far, and is not by going back from here
     progress.touched = True
     progress.at("new-connection")

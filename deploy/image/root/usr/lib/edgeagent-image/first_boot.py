@@ -26,7 +26,7 @@ WANTED = {
     "unit/broker.env": (ETC / "broker.env", SHOWN),
     "unit/name": (ETC / "name", SHOWN),
     "unit/network/80-wired.network": (ETC / "network/80-wired.network", SHOWN),
-    "unit/network/clocks": (ETC / "network/clocks", SHOWN),
+    "unit/timesyncd.conf": (ETC / "timesyncd.conf", SHOWN),
     "unit/nftables.conf": (ETC / "nftables.conf", SHOWN),
     "unit/authorized_keys": (Path("/data/etc/ssh/authorized_keys"), SECRET),
 }
