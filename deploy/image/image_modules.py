@@ -14,7 +14,7 @@ COMPRESSED = (".xz", ".zst", ".gz")
 def thin(modules: Path, removed: Iterable[str]) -> None:
     """Remove these folders below `modules`/kernel, and every driver that cannot be loaded without them.
 
-    `modules` is lib/modules/<version> with the modules.dep that came with its files: one made when some are gone
+    `modules` is lib/modules/<version> with the modules.dep that came with its files: one that is made later
     names only what it still finds.
     """
     asks = _asks(modules)

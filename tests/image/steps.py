@@ -95,8 +95,8 @@ def _tar(folder: Path) -> bytes:
 
 
 def appliance(trial: Trial) -> str:
-    """Read-only, verified root; no swap, no core, no shell on the console, a fed hardware watchdog; a camera's
-    driver that loads."""
+    """Read-only, verified root; no swap, no core, no shell on the console, a fed hardware watchdog, a camera's
+    driver."""
     guest = trial.guest
     wanted = {
         "touch /usr/x 2>&1": "Read-only file system",

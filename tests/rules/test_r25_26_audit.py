@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from edgeagent.audit.verify import Published, verify_log
 from edgeagent.documents.keys import Role
 from edgeagent.documents.messages import CameraState, Presence, UnitState
 from edgeagent.safeguards.gate import State
-from tests.bench_unit import Bench, Officers, Watch
+from tests.bench_unit import Bench, Officers, Process, Watch
 
 pytest_plugins = ["tests.bench_fixtures"]
 
@@ -200,6 +202,57 @@ def test_without_room_for_the_log_the_camera_closes_and_nothing_is_disclosed(
         assert len(watch.alerts) == alerts
         assert watch.last.state is Presence.LOCKED
         assert verify_log(log_files(bench), bench.office.trust()).good
+
+
+DISK_THAT_FAILS = """
+import errno
+from edgeagent.audit.segments import Segment
+from edgeagent.cli import main
+
+append = Segment.append
+
+def failing(segment, line):
+    if b'"after":"LIVE"' in line:
+        raise OSError(errno.EIO, "Input/output error")
+    append(segment, line)
+
+Segment.append = failing
+main()
+"""
+
+
+def test_a_camera_whose_opening_cannot_be_logged_is_not_opened(bench: Bench) -> None:
+    """Officers come, and the disk fails at this very line: the camera is not even tried."""
+    bench.put()
+    command = [sys.executable, "-c", DISK_THAT_FAILS, "run", "--config", "unit.toml"]
+    with Watch(bench) as watch, Process(command, bench.path, "run.log") as unit:
+        with _captures(unit) as started, Officers(bench):
+            locked = watch.state(Presence.LOCKED, 40, rule="R25")
+        assert "Input/output error" in locked.problem
+        watch.drain()
+        assert {state.camera for state in watch.states} == {CameraState.CLOSED}
+        assert started == set(), "a capture process was started"
+        moves = of(GateMoved, entries(bench))
+        assert State.LIVE not in {move.after for move in moves}
+
+
+@contextlib.contextmanager
+def _captures(unit: Process) -> Iterator[set[int]]:
+    """Capture processes of the unit that lived meanwhile: no state tells of one that ends at once."""
+    started: set[int] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            started.update(unit.capture_children())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield started
+    finally:
+        done.set()
+        looking.join()
 
 
 def test_without_a_log_from_the_start_the_unit_says_so_and_takes_no_list_into_use(bench: Bench) -> None:
