@@ -95,7 +95,7 @@ def _tar(folder: Path) -> bytes:
 
 
 def appliance(trial: Trial) -> str:
-    """Read-only, verified root; no swap, no core, no shell on the console, a fed hardware watchdog, a camera's
+    """Read-only, verified root; no swap, no core, no shell on the console, a fed watchdog, a camera's
     driver."""
     guest = trial.guest
     wanted = {
