@@ -337,28 +337,89 @@ def test_fstab(board: Path) -> None:
 
 # --- Jetson: extlinux.conf, fan -----------------------------------------------------------------------------
 
-EXTLINUX = re.compile(
-    r"(TIMEOUT \d+|DEFAULT \w+|MENU (TITLE|LABEL) .+|LABEL \w+|(LINUX|INITRD) /boot/\S+|APPEND .+)"
+EXTLINUX = """TIMEOUT 30
+DEFAULT JetsonIO
+
+MENU TITLE boot options
+
+LABEL primary
+      MENU LABEL primary kernel
+      LINUX /boot/Image
+      INITRD /boot/initrd
+      APPEND ${cbootargs} root=PARTUUID=0f48-69 rw rootwait console=ttyTCU0,115200 console=tty0 nv-auto-config
+
+# LABEL backup
+#    APPEND ${cbootargs}
+
+LABEL JetsonIO
+    MENU LABEL header pins
+    LINUX /boot/Image
+    FDT /boot/dtb/board.dtb
+    INITRD /boot/initrd
+    APPEND ${cbootargs} root=PARTUUID=0f48-69 rw rootwait console=ttyTCU0,115200 console=tty0 efi=runtime
+    OVERLAYS /boot/pins.dtbo
+"""
+"""In the form that JetPack writes, with the entry that its tool for header pins adds."""
+
+
+@pytest.fixture
+def extlinux(tmp_path: Path) -> Path:
+    file = tmp_path / "extlinux.conf"
+    file.write_text(EXTLINUX)
+    return file
+
+
+def entry(file: Path, label: str) -> str:
+    text = file.read_text()
+    return text[text.index(f"LABEL {label}\n") :].split("\n\n")[0]
+
+
+def test_the_boot_entries_are_made_of_the_one_that_the_board_starts(extlinux: Path) -> None:
+    shown = run(JETSON / "boot_entries.py", extlinux)
+    assert extlinux.read_text() == EXTLINUX, "without --write it only shows"
+    done = run(JETSON / "boot_entries.py", "--write", extlinux)
+    assert (done.returncode, extlinux.read_text()) == (0, shown.stdout), done.stderr
+    assert extlinux.with_name("extlinux.conf.before-edgeagent").read_text() == EXTLINUX
+    assert "\nDEFAULT unit\n" in extlinux.read_text()
+    for label, writable in (("unit", "ro"), ("maintenance", "rw")):
+        lines = entry(extlinux, label).splitlines()
+        append = next(line for line in lines if "APPEND" in line).split()
+        assert append[1:4] == ["${cbootargs}", "root=PARTUUID=0f48-69", writable]
+        assert {"rootwait", "console=tty0", "efi=runtime"} <= set(append), "what the board needs stays"
+        assert {"init_on_free=1", "systemd.swap=0", "panic=10"} <= set(append)
+        assert not [word for word in append if "ttyTCU" in word], "a serial console"
+        assert {"FDT /boot/dtb/board.dtb", "OVERLAYS /boot/pins.dtbo"} <= {line.strip() for line in lines}
+    for label in ("primary", "JetsonIO"):  # to go back to
+        assert entry(extlinux, label) in EXTLINUX
+
+
+def test_the_boot_entries_are_made_once_however_often_it_is_run(extlinux: Path) -> None:
+    run(JETSON / "boot_entries.py", "--write", extlinux)
+    once = extlinux.read_text()
+    run(JETSON / "boot_entries.py", "--write", extlinux)
+    assert extlinux.read_text() == once
+    extlinux.write_text(once.replace("DEFAULT unit", "DEFAULT maintenance"))
+    run(JETSON / "boot_entries.py", "--write", extlinux)
+    assert extlinux.read_text() == once
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no line DEFAULT"),
+        (EXTLINUX.replace("LABEL JetsonIO", "LABEL other"), "has no entry JetsonIO"),
+        (EXTLINUX.replace("    APPEND ${cbootargs} root", "    APPEND ${cbootargs} toor"), "names no root="),
+        (EXTLINUX.replace("    FDT", "    APPEND x\n    FDT"), "has no single line APPEND"),
+    ],
 )
-
-
-def test_extlinux() -> None:
-    file = JETSON / "boot/extlinux/extlinux.conf"
-    lines = settings(file)
-    assert [line for line in lines if not EXTLINUX.fullmatch(line)] == []
-    assert not [line for line in file.read_text().splitlines() if re.match(r"\s+#", line)], (
-        "comments at column 0"
-    )
-    labels = [line.split()[1] for line in lines if line.startswith("LABEL")]
-    assert labels == ["unit", "maintenance"]
-    assert "DEFAULT unit" in lines
-    unit, maintenance = (line.split()[1:] for line in lines if line.startswith("APPEND"))
-    assert "ro" in unit
-    assert "rw" in maintenance
-    for words in (unit, maintenance):
-        assert words[0] == "${cbootargs}", "what the firmware adds comes first"
-        assert {"init_on_free=1", "systemd.swap=0", "panic=10"} <= set(words)
-        assert not [word for word in words if re.match(r"console=tty(TCU|AMA|S)", word)], "a serial console"
+def test_a_boot_configuration_that_is_not_understood_is_left_alone(
+    extlinux: Path, text: str, words: str
+) -> None:
+    extlinux.write_text(text)
+    refused = run(JETSON / "boot_entries.py", "--write", extlinux)
+    assert refused.returncode == 2
+    assert f"{words}; it is unchanged" in refused.stderr
+    assert extlinux.read_text() == text
 
 
 NVFANCONTROL = """POLLING_INTERVAL 2

@@ -62,7 +62,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build edgeagent's Debian package.")
     parser.add_argument("--arch", choices=sorted(MACHINE), required=True)
     parser.add_argument(
-        "--python", default="3.11", help="of the Debian that it is for: 12 has 3.11, 13 has 3.13"
+        "--python",
+        default="3.11",
+        help="of the system that it is for: Debian 12 has 3.11, JetPack 7.2 3.12, Debian 13 3.13",
     )
     parser.add_argument("--out", type=Path, default=Path("build"))
     arguments = parser.parse_args()

@@ -16,6 +16,7 @@ CLOCK_FAR_S = 300.0
 ROOM = 64 << 20
 ARCHES = ("amd64", "arm64")
 PYTHONS = ("3.11", "3.12", "3.13")
+SYSTEMS = "install Debian 12 or 13, Raspberry Pi OS 12 or 13, or on a Jetson JetPack 7.2 or newer"
 
 
 def look(tool: Tool, resolve: str = "") -> tuple[dict[str, Any], float]:
@@ -33,8 +34,8 @@ def fit(facts: dict[str, Any], offset: float) -> None:
     """
     faults = (
         (facts["arch"] not in ARCHES, f"is {facts['arch']}: there is no package for it", "use another board"),
-        (facts["python"] not in PYTHONS, f"has Python {facts['python']}", "install Debian 12 or 13"),
-        (int(facts["systemd"]) < SYSTEMD_LEAST, f"has systemd {facts['systemd']}", "install Debian 12 or 13"),
+        (facts["python"] not in PYTHONS, f"has Python {facts['python']}", SYSTEMS),
+        (int(facts["systemd"]) < SYSTEMD_LEAST, f"has systemd {facts['systemd']}", SYSTEMS),
         (
             bool(set(facts["missing"]) - {"systemd-creds"}),
             f"lacks {', '.join(facts['missing'])}",
