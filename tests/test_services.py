@@ -72,3 +72,10 @@ def test_a_misspelt_restriction_is_noticed(tmp_path: Path) -> None:
     text = (PACKAGE / file.name).read_text()
     file.write_text(text.replace("PrivateNetwork=yes", "PrivateNetworks=yes"))
     assert "PrivateNetworks" in analyze("verify", "--man=no", str(file)).stderr
+
+
+def test_a_camera_that_is_plugged_in_later_is_not_forbidden() -> None:
+    """systemd looks up `char-video4linux` when it starts the service, and never again."""
+    lines = (PACKAGE / "edgeagent.service").read_text().splitlines()
+    assert "DeviceAllow=char-video4linux rw" in lines
+    assert {"Wants=modprobe@videodev.service", "After=modprobe@videodev.service"} <= set(lines)

@@ -122,6 +122,10 @@ def appliance(trial: Trial) -> str:
         if word not in said:
             raise GuestError(f"{command!r} says {said!r}, not {word!r}")
         seen.append(word)
+    told = guest.run("COLUMNS=80 edgeagent doctor 2>&1", check=False, seconds=BOOT_S)
+    (trial.folder / "doctor.txt").write_text(told + "\n")
+    if not re.search(r"^ok +models .*pack", told, re.MULTILINE):
+        raise GuestError(f"doctor says {told}")
     return "; ".join(word for word in seen if word not in {"1", "3", "No such file"})
 
 

@@ -16,13 +16,15 @@ WATCHDOG_S = 60.0
 """RuntimeWatchdogSec of the unit's systemd."""
 GO_LIVE = """\
 set -e
-modprobe vivid
-udevadm settle
 cp -a /root/live/etc/edgeagent/. /etc/edgeagent/
 cp -a /root/live/var/lib/edgeagent/. /var/lib/edgeagent/
-systemctl restart --no-block edgeagent.service
+systemctl restart edgeagent.service
+if lsmod | grep -q vivid; then echo 'the camera was there before'; exit 1; fi
+modprobe vivid
+udevadm settle
 ls -l /dev/video0
 """
+"""The camera is plugged in for the first time when the service runs already."""
 STARTED = "Started edgeagent.s"
 UNPLUG = "echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind"
 PLUG = "echo vivid.0 >/sys/bus/platform/drivers/vivid/bind"
