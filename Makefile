@@ -112,6 +112,9 @@ else
 	@$(WHO); $(OVER_SSH) deploy $(WHERE) --unit "$${UNIT:-units/$$HOST}" $(if $(PACKAGE),--package "$$PACKAGE") $(if $(DRY),--dry)
 endif
 
+update: $(VENV)/ready-demo ## a signed update for a unit that runs an image: HOST=unit-07 BUNDLE=update.raucb [DRY=1]
+	@$(WHO); $(OVER_SSH) update $(WHERE) $(if $(BUNDLE),--bundle "$$BUNDLE") $(if $(WAIT),--wait "$$WAIT") $(if $(DRY),--dry)
+
 undeploy: $(VENV)/ready-demo ## take the program off a unit: HOST=unit-07 [DRY=1]; its keys and its log stay
 	@$(WHO); $(OVER_SSH) undeploy $(WHERE) $(if $(DRY),--dry)
 
@@ -122,7 +125,7 @@ test-container: $(VENV)/ready-dev container-tools ## a unit in a container: depl
 	$(BIN)/python -m pytest tests/test_container.py tests/container/thorough.py
 
 # Where they cannot be had, the tests in a container are skipped, and say so.
-.PHONY: undeploy status test-container container-tools
+.PHONY: update undeploy status test-container container-tools
 container-tools:
 ifeq ($(ROOT),yes)
 	@for tool in systemd-nspawn mmdebstrap ip ssh; do command -v $$tool || exit 1; done >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends \

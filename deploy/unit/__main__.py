@@ -1,4 +1,4 @@
-"""`python -m unit deploy|undeploy|status HOST`, as the Makefile calls it."""
+"""`python -m unit deploy|update|undeploy|status HOST`, as the Makefile calls it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from unit import update
 from unit.deploy import Order, deploy
 from unit.faults import DeployError
 from unit.link import Target
 from unit.others import status, undeploy
 
 INTERRUPTED = 130
+INTERRUPTED_WORDS = (
+    "interrupted; the unit stays on, or goes back to, its old version",
+    "interrupted; an update that was not installed yet is not; else the unit tries it at its next start",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +31,8 @@ def main(arguments: list[str]) -> int:
             return status(target)
         if given.command == "undeploy":
             return undeploy(target, dry=given.dry)
+        if given.command == "update":
+            return update.update(update.Order(target, given.bundle, given.dry, given.wait))
         return deploy(Order(target, given.unit, given.package, given.dry))
     except DeployError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -34,13 +41,13 @@ def main(arguments: list[str]) -> int:
         print(f"FolderError: {error.filename}: there is no such file or program", file=sys.stderr)
         return DeployError.code
     except (KeyboardInterrupt, subprocess.CalledProcessError):
-        print("interrupted; the unit stays on, or goes back to, its old version", file=sys.stderr)
+        print(INTERRUPTED_WORDS[given.command == "update"], file=sys.stderr)
         return INTERRUPTED
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="unit", description="Deploy to a unit over SSH.")
-    parser.add_argument("command", choices=("deploy", "undeploy", "status"))
+    parser.add_argument("command", choices=("deploy", "update", "undeploy", "status"))
     parser.add_argument("--host", required=True)
     parser.add_argument("--user", default="root")
     parser.add_argument("--port", type=int, default=22)
@@ -48,6 +55,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--known-hosts", type=Path, help="file of known hosts, instead of the user's")
     parser.add_argument("--unit", type=Path, default=Path("unit"), help="the unit's folder")
     parser.add_argument("--package", type=Path, help="package to use, instead of building it")
+    parser.add_argument("--bundle", type=Path, default=Path("update.raucb"), help="signed update of an image")
+    parser.add_argument("--wait", type=float, default=900.0, help="seconds for an update's restart and trial")
     parser.add_argument("--dry", action="store_true", help="change nothing; say what would change")
     return parser.parse_args(arguments)
 

@@ -18,8 +18,10 @@ HEALTHY = ("LOCKED", "STANDBY", "LIVE", "CLOSED")
 def status(target: Target) -> int:
     """Say how a unit stands; 0 if its daemon is READY."""
     with connected(target) as link:
-        facts, offset = look(install(link))
-    print("\n".join(table(facts, offset)))
+        tool = install(link)
+        facts, offset = look(tool)
+        image = tool.ask("image")
+    print("\n".join(table(facts, offset, image)))
     service = facts["service"]
     ready = service.get("ActiveState") == "active" and service.get("StatusText", "").startswith(HEALTHY)
     return faults.DONE if ready else faults.UNHEALTHY

@@ -44,7 +44,7 @@ def fit(facts: dict[str, Any], offset: float) -> None:
         (
             facts["free"]["/opt"] < 0,
             "has a read-only root: it runs an image",
-            "update it with a signed image; deploy is for an installed system",
+            "update it with a signed image: make update HOST= BUNDLE=",
         ),
         (
             facts["forgets"],

@@ -16,14 +16,15 @@ MEBI = 1 << 20
 class Steps:
     """Numbered lines with the time since the start; a bar for the copy on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: int = STEPS) -> None:
+        self._of = of
         self._began = time.monotonic()
         self._number = 0
 
     def step(self, text: str) -> None:
         """The next step begins."""
         self._number += 1
-        print(f"[{self._number}/{STEPS} {time.monotonic() - self._began:5.1f} s] {text}", flush=True)
+        print(f"[{self._number}/{self._of} {time.monotonic() - self._began:5.1f} s] {text}", flush=True)
 
     def note(self, text: str) -> None:
         """A line below the step."""
@@ -92,7 +93,7 @@ def differences(facts: dict[str, Any], release: str, config: str, files: dict[st
     return said
 
 
-def table(facts: dict[str, Any], offset: float) -> list[str]:
+def table(facts: dict[str, Any], offset: float, image: dict[str, Any] | None) -> list[str]:
     """How a unit stands, for `make status`."""
     service = facts["service"]
     kept = ", ".join(f"{name} ({how})" for name, how in facts["keys"].items()) or "none: not enrolled"
@@ -108,6 +109,11 @@ def table(facts: dict[str, Any], offset: float) -> list[str]:
         f"{service.get('NRestarts', '?')} restarts",
         "says": service.get("StatusText") or "nothing",
     }
+    if image is not None:
+        kept_there = image["marks"].get(f"{image['running']}_GOOD") == "1"
+        rows["image"] = (
+            f"version {image['version']} in slot {image['running']}, {'kept' if kept_there else 'on trial'}"
+        )
     if facts["pending"]:
         rows["switch"] = (
             "under way, or cut off: the unit goes back by itself, at its next start at the latest"

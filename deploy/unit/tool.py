@@ -49,11 +49,13 @@ class Tool:
         """
         return self._answer(self.link.run([PYTHON, "-I", REMOTE, *step], content), step[0])
 
-    def give(self, name: str, file: Path, sha256: str, told: Callable[[int], None]) -> None:
+    def give(
+        self, name: str, file: Path, sha256: str, told: Callable[[int], None], step: str = "receive"
+    ) -> None:
         """Copy a file."""
-        call = [PYTHON, "-I", REMOTE, "receive", name, str(file.stat().st_size), sha256]
+        call = [PYTHON, "-I", REMOTE, step, name, str(file.stat().st_size), sha256]
         with file.open("rb") as content:
-            self._answer(send(self.link, call, content, told), "receive")
+            self._answer(send(self.link, call, content, told), step)
 
     def confirm(self, transaction: str) -> bool:
         """Say over a new connection that the unit is still reached."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from unit.on_unit import check, facts, parcel, pending, remove, stage, switch
+from unit.on_unit import check, facts, image, parcel, pending, remove, stage, switch
 from unit.on_unit.places import Places, UnitError
 
 PYTHON = "/usr/bin/python3"
@@ -50,7 +50,15 @@ def _step(places: Places, name: str, given: list[str]) -> Any:
         case "hold", []:
             return _hold(places)
         case "receive", [file, size, sha256]:
-            return stage.receive(places, file, int(size), sha256)
+            return stage.receive(places.incoming, file, int(size), sha256)
+        case "image", []:
+            return image.image(places)
+        case "receive-update", [_, size, sha256]:
+            return stage.receive(places.updates, image.UPDATE, int(size), sha256)
+        case "install-update", []:
+            return image.install(places)
+        case "restart", []:
+            return image.restart(places)
         case "lacks", []:
             return parcel.lacks(places, sys.stdin.buffer.read())
         case "unpack", [package, release, archive, config]:

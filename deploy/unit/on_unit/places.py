@@ -92,6 +92,16 @@ class Places:
         return self.state / "incoming"
 
     @property
+    def image(self) -> Path:
+        """Programs and version of the image, on a unit that runs one."""
+        return self.root / "usr/lib/edgeagent-image"
+
+    @property
+    def updates(self) -> Path:
+        """Where such a unit takes an update in; nothing else of it can be written."""
+        return self.root / "data/updates"
+
+    @property
     def run(self) -> Path:
         """Gone at the next boot: progress, the view for checks."""
         return self.root / "run/edgeagent-deploy"

@@ -19,11 +19,11 @@ PARCEL = ".parcel"
 FULL = "free some space on the unit (journalctl --vacuum-size=16M, old files of yours), then deploy again"
 
 
-def receive(places: Places, name: str, size: int, sha256: str) -> None:
+def receive(folder: Path, name: str, size: int, sha256: str) -> None:
     """Take a file from standard input; under its name there is a whole file or none."""
-    places.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = places.incoming / name
-    for old in places.incoming.iterdir():
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / name
+    for old in folder.iterdir():
         if old.suffix == target.suffix:
             old.unlink()
     part = target.with_name(f".{name}")
@@ -39,7 +39,7 @@ def receive(places: Places, name: str, size: int, sha256: str) -> None:
         part.unlink()
         raise UnitError(f"{got} of {size} bytes arrived", where=name, next_step="deploy again")
     part.replace(target)
-    sync(places.incoming)
+    sync(folder)
 
 
 def unpack_program(places: Places, file: str, release: str) -> None:
