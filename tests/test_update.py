@@ -1,4 +1,4 @@
-"""`make update`: what is refused before anything is written; what is said of a unit that kept it or did not."""
+"""`make update`: what is refused before anything is written; what is said of an update that was not kept."""
 
 from __future__ import annotations
 
