@@ -86,10 +86,17 @@ def keys(config: Config, pack: ModelPack, now: Instant) -> str:
     _reached(config)
     unit = load_unit(config, pack)
     held = unit.trust.by_kid.get(unit.identity.kid)
-    if held is None or held.revoked:
+    store = str(config.path(config.trust.store))
+    if held is None:
         raise DocumentError(
-            "this unit's key is revoked" if held else "this unit's key is not in the trust store",
-            where=str(config.path(config.trust.store)),
+            "this unit's key is not in the trust store",
+            where=store,
+            next_step="ask the desk for the store that was signed after the unit was approved; put it there",
+        )
+    if held.revoked:
+        raise DocumentError(
+            "this unit's key is revoked",
+            where=store,
             next_step="enrol the unit again, then install the new trust store",
         )
     left = (held.not_after - now.wall) / timedelta(days=1)
