@@ -91,7 +91,7 @@ bench-watchlist: $(VENV)/ready-dev ## build a list of ENTRIES=10000 rows; print 
 
 ARCH ?= amd64
 DEBIAN_PYTHON ?= 3.11
-package: $(VENV)/ready-demo ## build the unit's Debian package for ARCH=amd64|arm64 DEBIAN_PYTHON=3.11|3.13
+package: $(VENV)/ready-demo ## build the unit's Debian package for ARCH=amd64|arm64 DEBIAN_PYTHON=3.11|3.12|3.13
 	@mkdir -p build && $(BIN)/python deploy/package/make_deb.py --arch $(ARCH) --python $(DEBIAN_PYTHON) --out build
 
 .PHONY: bench-fleet

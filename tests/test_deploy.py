@@ -47,6 +47,7 @@ FACTS: dict[str, Any] = {
     "systemd": "252",
     "missing": [],
     "forgets": False,
+    "image": False,
     "free": {"/opt": 1 << 33, "/var/lib/edgeagent-deploy": 1 << 33},
     "service": {},
     "from": "192.0.2.9 4711 192.0.2.7 2222",
@@ -203,8 +204,26 @@ def test_the_time_service_is_disturbed_only_if_its_servers_change(
         if content is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
-    unit("on_unit.service").load_clocks(places)
+    assert unit("on_unit.service").load_clocks(places) == ""
     assert daemon.told == told
+    # Where an older release runs again, systemd no longer knows how to stop the service that laid it there.
+    assert said is not None or not (places.root / "run/systemd/timesyncd.conf.d/edgeagent.conf").exists()
+
+
+def test_a_filter_of_which_systemd_no_longer_knows_is_taken_out(
+    places: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After a first deployment that went back: a filter that locks technicians out must not stay."""
+    service, calls = unit("on_unit.service"), tmp_path / "calls"
+    nft = tmp_path / "nft"
+    nft.write_text(
+        f'#!/bin/sh\necho "$@" >>{calls}\n' + 'echo \'{"nftables": [{"table": {"name": "edgeagent"}}]}\'\n'
+    )
+    nft.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(service, "systemctl", Daemon(["LOCKED"]).systemctl)
+    assert service.load_firewall(places.etc / "nftables.conf") == ""
+    assert calls.read_text().splitlines()[-1] == "delete table inet edgeagent"
 
 
 def test_nft_takes_the_filter() -> None:
@@ -226,6 +245,7 @@ def test_nft_takes_the_filter() -> None:
         ({"python": "3.9"}, 0.0, "has Python 3.9"),
         ({"systemd": "247"}, 0.0, "has systemd 247"),
         ({"missing": ["nft"]}, 0.0, "lacks nft"),
+        ({"image": True, "free": {"/opt": -1}}, 0.0, "runs an image"),
         ({"free": {"/opt": -1, "/var/lib/edgeagent-deploy": 1}}, 0.0, "read-only root"),
         ({"forgets": True}, 0.0, "overlay in memory"),
         ({"service": {"StatusText": "LIVE [R16]", "ActiveState": "active"}}, 0.0, "is LIVE"),

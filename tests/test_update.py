@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +31,17 @@ FACTS = {"time": 0.0, "service": {"ActiveState": "active", "StatusText": "LOCKED
 class Unit:
     """A unit at the other end of the connection: what it says of its image, look after look."""
 
-    looks: list[dict[str, Any] | None]
+    looks: list[dict[str, Any] | Exception | None]
     facts: dict[str, Any] = field(default_factory=lambda: dict(FACTS))
     done: list[str] = field(default_factory=list)
     refuses: str = ""
 
     def ask(self, *step: str, content: bytes = b"") -> Any:
         if step[0] == "image":
-            return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+            look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+            if isinstance(look, Exception):
+                raise look
+            return look
         self.done.append(step[0])
         if self.refuses and step[0] == "install-update":
             raise unit("faults").DeployError(self.refuses, where="the unit", next_step="x")
@@ -98,9 +103,22 @@ def test_an_update_that_does_not_prove_itself(bundle: Path, monkeypatch: pytest.
         run(Unit([KEPT, ON_TRIAL, ON_TRIAL, BACK]), bundle, monkeypatch)
 
 
-def test_a_unit_that_does_not_come_back_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(unit("faults").ConnectionLostError, match="has not come back and decided"):
+def test_a_unit_that_does_not_come_back_is_named_with_the_last_that_was_heard(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(unit("faults").ConnectionLostError, match="has not come back .*slot B is being tried"):
         run(Unit([KEPT, ON_TRIAL]), bundle, monkeypatch, wait_s=0.1)
+    strange = unit("faults").ConnectionLostError("the unit refuses the key", where="unit-07")
+    with pytest.raises(unit("faults").ConnectionLostError, match="has not come back .*refuses the key"):
+        run(Unit([KEPT, strange]), bundle, monkeypatch, wait_s=0.1)
+
+
+def test_a_unit_that_is_stopping_or_starting_is_waited_for(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = unit("faults").ConnectionLostError("connection lost: closed", where="unit-07")
+    half = unit("faults").DeployError("step image broke off: it said nothing", where="unit-07")
+    assert run(Unit([KEPT, half, lost, lost, ON_TRIAL, TAKEN]), bundle, monkeypatch) == 0
 
 
 def test_a_kept_update_of_a_unit_that_is_not_enrolled_is_no_ready_one(
@@ -123,7 +141,7 @@ def test_a_kept_update_of_a_unit_that_is_not_enrolled_is_no_ready_one(
 def test_a_unit_that_is_not_fit_gets_nothing(
     bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[dict[str, Any] | None],
+    looks: list[dict[str, Any] | Exception | None],
     facts: dict[str, Any],
     words: str,
 ) -> None:
@@ -163,15 +181,16 @@ def test_a_file_that_is_no_update_is_refused_before_the_unit_is_asked(
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A unit's root with the image's program and a received update, and RAUC and systemd that are asked."""
     made = unit("on_unit.places").Places(tmp_path / "root")
+    made.run.mkdir(parents=True)
     made.image.mkdir(parents=True)
     made.updates.mkdir(parents=True)
     (made.updates / "update.raucb").write_bytes(b"hsqs")
     (made.image / "version").write_text("7\n")
     programs = tmp_path / "bin"
     programs.mkdir()
-    show = "running B BOOT_A_GOOD=1 BOOT_A_LEFT=3 BOOT_B_GOOD=0 BOOT_B_LEFT=2 BOOT_ORDER=B A"
+    show = "running B BOOT_A_GOOD=0 BOOT_A_LEFT=$A_LEFT BOOT_B_GOOD=1 BOOT_B_LEFT=3 BOOT_ORDER=B A"
     for file, text in (
-        (made.image / "slots.py", f"echo '{show}'"),
+        (made.image / "slots.py", f'echo "{show}"'),
         (programs / "rauc", "echo 'LastError: signature verification failed: self-signed'; exit $RAUC"),
         (programs / "journalctl", 'echo "$JOURNAL"'),
         (programs / "systemctl", 'echo ActiveState=active; echo "StatusText=$STATUS"'),
@@ -179,7 +198,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    for name, value in (("RAUC", "0"), ("JOURNAL", ""), ("STATUS", "LOCKED")):
+    for name, value in (("RAUC", "0"), ("JOURNAL", ""), ("STATUS", "LOCKED"), ("A_LEFT", "3")):
         monkeypatch.setenv(name, value)
     return made
 
@@ -187,9 +206,38 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_unit_says_which_slot_runs_and_what_is_kept(places: Any) -> None:
     found = unit("on_unit.image").image(places)
     assert (found["running"], found["version"]) == ("B", "7")
-    assert found["marks"] == {"A_GOOD": "1", "A_LEFT": "3", "B_GOOD": "0", "B_LEFT": "2"}
-    (places.image / "slots.py").unlink()
+    assert found["marks"] == {"A_GOOD": "0", "A_LEFT": "3", "B_GOOD": "1", "B_LEFT": "3"}
+    (places.updates / ".update.raucb").write_bytes(bytes(1 << 30))
+    more = unit("on_unit.image").image(places)["free"] - shutil.disk_usage(places.updates).free
+    assert more >= 1 << 30, "what an attempt left makes room for the next one"
+    shutil.rmtree(places.image)
     assert unit("on_unit.image").image(places) is None
+
+
+def test_a_board_that_the_loader_did_not_start_is_named(places: Any) -> None:
+    (places.image / "slots.py").write_text("#!/bin/sh\necho running  BOOT_A_GOOD=1\n")
+    with pytest.raises(unit("on_unit.places").UnitError, match="not started by the slots' loader"):
+        unit("on_unit.image").image(places)
+
+
+def test_a_refused_update_says_if_the_other_slot_was_emptied(
+    places: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAUC", "1")
+    for left, words in (("3", "nothing was changed"), ("0", "slot A holds nothing to go back to")):
+        monkeypatch.setenv("A_LEFT", left)
+        with pytest.raises(unit("on_unit.places").UnitError) as refused:
+            unit("on_unit.image").install(places)
+        assert words in refused.value.next_step
+
+
+def test_two_updates_at_once_do_not_mix(places: Any) -> None:
+    with (places.run / "installing").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for step in ("install", "receive_alone"):
+            with pytest.raises(unit("on_unit.places").UnitError, match="still being installed"):
+                getattr(unit("on_unit.image"), step)(places)
+    assert (places.updates / "update.raucb").exists()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +270,9 @@ def test_a_unit_that_went_live_meanwhile_is_left_alone(places: Any, monkeypatch:
         return genuine(call, check=False, **{key: value for key, value in how.items() if key != "check"})
 
     monkeypatch.setattr(subprocess, "run", run)
-    for step in ("install", "restart"):
-        with pytest.raises(unit("on_unit.places").UnitError, match="is LIVE"):
-            getattr(unit("on_unit.image"), step)(places)
+    image, error = unit("on_unit.image"), unit("on_unit.places").UnitError
+    with pytest.raises(error, match="is LIVE"):
+        image.install(places)
+    with pytest.raises(error, match="is LIVE.* is installed and will be tried at the next start"):
+        image.restart()
     assert {call[0] for call in called} == {"systemctl"}

@@ -41,10 +41,11 @@ def fit(facts: dict[str, Any], offset: float) -> None:
             f"lacks {', '.join(facts['missing'])}",
             "install them on the unit: apt install nftables",
         ),
+        (facts["image"], "runs an image", "update it with a signed one: make update HOST= BUNDLE="),
         (
             facts["free"]["/opt"] < 0,
-            "has a read-only root: it runs an image",
-            "update it with a signed image: make update HOST= BUNDLE=",
+            "has a read-only root",
+            "start it with one that can be written (firmware-config/README.md), then deploy",
         ),
         (
             facts["forgets"],

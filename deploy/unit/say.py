@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from unit.on_unit.image import other
+
 STEPS = 8
 MEBI = 1 << 20
 
@@ -113,12 +115,19 @@ def table(facts: dict[str, Any], offset: float, image: dict[str, Any] | None) ->
         kept_there = image["marks"].get(f"{image['running']}_GOOD") == "1"
         rows["image"] = (
             f"version {image['version']} in slot {image['running']}, {'kept' if kept_there else 'on trial'}"
+            f"; slot {other(image)}: {_of_slot(image['marks'], other(image))}"
         )
     if facts["pending"]:
         rows["switch"] = (
             "under way, or cut off: the unit goes back by itself, at its next start at the latest"
         )
     return [f"{name:>14}  {text}" for name, text in rows.items()]
+
+
+def _of_slot(marks: dict[str, str], slot: str) -> str:
+    if marks.get(f"{slot}_LEFT") == "0":
+        return "nothing to go back to"
+    return "works" if marks.get(f"{slot}_GOOD") == "1" else "an update that the next start tries"
 
 
 def left_behind(host: str, stays: dict[str, Any]) -> list[str]:

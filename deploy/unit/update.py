@@ -11,6 +11,7 @@ from typing import Any
 from unit import faults
 from unit.faults import ConnectionLostError, DeployError, FolderError, RolledBackError
 from unit.link import Target, connected
+from unit.on_unit.image import other
 from unit.on_unit.service import is_live
 from unit.preflight import CLOCK_FAR_S, look
 from unit.say import MEBI, Steps
@@ -47,25 +48,25 @@ def update(order: Order) -> int:
         with tool.alone():
             steps.step("looking at the unit: image, slots, clock, space")
             before = _fit(tool, size)
-            other = _other(before)
+            slot = other(before)
             steps.note(f"runs version {before['version']} from slot {before['running']}")
             if order.dry:
-                print(f"dry run; nothing was changed. {size / MEBI:.0f} MiB would go into slot {other}")
+                print(f"dry run; nothing was changed. {size / MEBI:.0f} MiB would go into slot {slot}")
                 return faults.DONE
             _copy(tool, order.bundle, size, steps)
-            steps.step(f"installing into slot {other}; the unit looks at signature, board and version")
+            steps.step(f"installing into slot {slot}; the unit looks at signature, board and version")
             tool.ask("install-update")
             steps.step("restarting the unit")
             tool.ask("restart")
     steps.step("waiting until the unit has tried it and kept it, or gone back")
     after, service = _judged(order, before)
-    if after["running"] != other:
+    if after["running"] != slot:
         raise RolledBackError(
             f"the update did not prove itself: version {after['version']} runs again",
             where=order.target.host,
             next_step="the unit does what it did before; tell whoever built the update",
         )
-    print(f"changed:\n  version: {before['version']} → {after['version']}, slot {other}, kept")
+    print(f"changed:\n  version: {before['version']} → {after['version']}, slot {slot}, kept")
     if service.get("ActiveState") != "active":
         print(f"kept in {steps.seconds:.0f} s; its agent does not run: make status HOST={order.target.host}")
         return faults.NOT_ENROLLED
@@ -118,10 +119,6 @@ def _fit(tool: Tool, size: int) -> dict[str, Any]:
     return found
 
 
-def _other(found: dict[str, Any]) -> str:
-    return "B" if found["running"] == "A" else "A"
-
-
 def _copy(tool: Tool, bundle: Path, size: int, steps: Steps) -> None:
     steps.step(f"copying {size / MEBI:.0f} MiB")
     with bundle.open("rb") as file:
@@ -133,24 +130,26 @@ def _copy(tool: Tool, bundle: Path, size: int, steps: Steps) -> None:
 def _judged(order: Order, before: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The unit after it has started anew and said whether the other slot is kept."""
     until = time.monotonic() + order.wait_s
+    last = ""
     while time.monotonic() < until:
         time.sleep(POLL_S)
         try:
             with connected(order.target) as link:
                 tool = install(link)
                 found: dict[str, Any] = tool.ask("image")
-                if found["boot"] != before["boot"] and _decided(found, _other(before)):
+                if found["boot"] != before["boot"] and _decided(found, other(before)):
                     return found, look(tool)[0]["service"]
-        except ConnectionLostError:
-            continue  # it starts
+                last = f": slot {found['running']} is being tried"
+        except DeployError as error:  # it stops or starts; of something worse the last word tells
+            last = f": {error.what}"
     raise ConnectionLostError(
-        f"has not come back and decided within {order.wait_s:.0f} s",
+        f"has not come back and decided within {order.wait_s:.0f} s{last}",
         where=order.target.host,
         next_step="it goes on by itself: look again with make status; else look at its console",
     )
 
 
-def _decided(found: dict[str, Any], other: str) -> bool:
+def _decided(found: dict[str, Any], tried: str) -> bool:
     """The new slot runs and is kept, or the old one runs again and the new one is marked as bad."""
-    good = found["marks"].get(f"{other}_GOOD") == "1"
-    return good if found["running"] == other else not good
+    good = found["marks"].get(f"{tried}_GOOD") == "1"
+    return good if found["running"] == tried else not good

@@ -12,6 +12,7 @@ Source of the format: NVIDIA, Jetson Linux Developer Guide, UEFI Adaptation; of 
 kernel-parameters, and kernel-command-line(7) of systemd. Run again after JetPack has changed the file.
 """
 
+import errno
 import os
 import re
 import sys
@@ -51,15 +52,19 @@ def made(text: str) -> str:
     own = [line.removeprefix(MARK) for line in text.splitlines() if line.startswith(MARK)]
     text = "".join(f"{line}\n" for line in text.splitlines() if not line.startswith(MARK))
     there = {label: lines for label, lines in entries(text).items() if label not in OURS}
-    default = re.search(r"^DEFAULT (\w+)$", text, re.MULTILINE)
+    default = re.search(r"^DEFAULT\s+(\S+)\s*$", "\n".join(there[""]), re.MULTILINE)
     if default is None:
-        raise ValueError("has no line DEFAULT")
+        raise ValueError("has no line DEFAULT above its entries")
     source = default[1] if default[1] in there else (own or [""])[0]
+    if default[1] in OURS and not own:
+        raise ValueError(
+            f"{default[1]} was not made by this program: first set DEFAULT to JetPack's own entry"
+        )
     if not source or source not in there:
-        raise ValueError(f"has no entry {default[1]}")
+        raise ValueError(f"has no entry {source or default[1]}")
     if len([line for line in there[source] if line.split()[:1] == ["APPEND"]]) != 1:
         raise ValueError(f"{source} has no single line APPEND")
-    head = [re.sub(r"^DEFAULT .*", "DEFAULT unit", line) for line in there.pop("")]
+    head = [re.sub(r"^DEFAULT\s.*", "DEFAULT unit", line) for line in there.pop("")]
     new = [entry(name, there[source]) for name in OURS]
     parts = [trimmed(head), *([MARK + source, *lines] for lines in new), *map(trimmed, there.values())]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
@@ -113,27 +118,34 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     file = Path(words[0]) if words else FILE
+    kept = file.with_name(f"{file.name}.before-edgeagent")
     try:
         before = file.read_text()
         after = made(before)
+        if "--write" not in sys.argv:
+            print(after, end="")
+            return 0
+        if not kept.exists():
+            replaced(kept, before)
+        replaced(file, after)
     except (OSError, ValueError) as error:
         print(f"boot_entries.py: {file}: {error}; it is unchanged", file=sys.stderr)
+        if getattr(error, "errno", None) == errno.EROFS:
+            print("the root is read-only: mount -o remount,rw /", file=sys.stderr)
         return 2
-    if "--write" not in sys.argv:
-        print(after, end="")
-        return 0
-    kept = file.with_name(f"{file.name}.before-edgeagent")
-    if not kept.exists():
-        kept.write_text(before)
+    print(f"{file}: starts `unit` from now on; what it was at first: {kept}")
+    return 0
+
+
+def replaced(file: Path, text: str) -> None:
+    """Whole or not at all, whenever the plug is pulled."""
     whole = file.with_name(f".{file.name}.new")
     with whole.open("w") as writing:
-        writing.write(after)
+        writing.write(text)
         writing.flush()
         os.fsync(writing.fileno())
     whole.replace(file)
     os.sync()
-    print(f"{file}: starts `unit` from now on; what it was: {kept}")
-    return 0
 
 
 if __name__ == "__main__":

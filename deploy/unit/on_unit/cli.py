@@ -54,11 +54,12 @@ def _step(places: Places, name: str, given: list[str]) -> Any:
         case "image", []:
             return image.image(places)
         case "receive-update", [_, size, sha256]:
+            image.receive_alone(places)
             return stage.receive(places.updates, image.UPDATE, int(size), sha256)
         case "install-update", []:
             return image.install(places)
         case "restart", []:
-            return image.restart(places)
+            return image.restart()
         case "lacks", []:
             return parcel.lacks(places, sys.stdin.buffer.read())
         case "unpack", [package, release, archive, config]:

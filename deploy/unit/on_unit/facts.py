@@ -45,6 +45,7 @@ def facts(places: Places, resolve: str) -> dict[str, Any]:
         "keys": keys_of(places),
         "service": shown(),
         "firewall": firewall_is_loaded() if shutil.which("nft") else False,
+        "image": places.image.exists(),
         "timesyncd": TIMESYNCD.exists(),
         "pending": places.pending.exists(),
         "from": os.environ.get("SSH_CONNECTION", ""),

@@ -6,35 +6,54 @@ it is kept is decided by its own commit, after it has shown that it works.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unit.on_unit.places import Places, UnitError
-from unit.on_unit.service import refuse_live
+from unit.on_unit.service import is_live, refuse_live, shown
 
 UPDATE = "update.raucb"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+RUNNING = re.compile(r"^running ([AB])\b")
 OLDER = re.compile(r"the bundle's version .*")
 ERROR = re.compile(r"LastError: (.*)")
 
 
 def image(places: Places) -> dict[str, Any] | None:
-    """Running slot, the slots' marks, version, this start's id, octets free for an update; None: no image."""
-    slots = places.image / "slots.py"
-    if not slots.exists():
+    """Running slot, the slots' marks, version, this start's id, octets free for an update; None: no image.
+
+    Raises:
+        UnitError: it was not started by the slots' loader.
+    """
+    if not places.image.exists():
         return None
-    said = subprocess.run([str(slots), "show"], capture_output=True, text=True, check=True).stdout
+    slots = str(places.image / "slots.py")
+    said = subprocess.run([slots, "show"], capture_output=True, text=True, check=True).stdout
+    running = RUNNING.match(said)
+    if running is None:
+        raise UnitError(
+            "was not started by the slots' loader", where="the unit", next_step="write its card anew"
+        )
+    left = sum(file.stat().st_size for file in places.updates.glob("*"))  # of an attempt that was cut off
     return {
-        "running": said.split()[1],
+        "running": running[1],
         "marks": dict(re.findall(r"BOOT_([AB]_\w+)=(\d+)", said)),
         "version": (places.image / "version").read_text().strip(),
         "boot": BOOT_ID.read_text().strip(),
-        "free": shutil.disk_usage(places.updates.parent).free,
+        "free": shutil.disk_usage(places.updates.parent).free + left,
     }
+
+
+def other(found: dict[str, Any]) -> str:
+    """The slot that does not run."""
+    return "B" if found["running"] == "A" else "A"
 
 
 def install(places: Places) -> None:
@@ -44,17 +63,48 @@ def install(places: Places) -> None:
         UnitError: the unit is LIVE, or the image refuses the update; what runs is untouched.
     """
     file, since = places.updates / UPDATE, time.time()
-    try:
-        refuse_live()
-        done = subprocess.run(["rauc", "install", str(file)], capture_output=True, text=True, check=False)
-    finally:
-        file.unlink(missing_ok=True)
-    if done.returncode != 0:
-        raise UnitError(
-            f"refuses it: {_reason(done.stdout + done.stderr, since)}",
-            where="the unit",
-            next_step="nothing was changed; is it this board's, newer, and signed by your force?",
-        )
+    with _alone(places):
+        try:
+            refuse_live()
+            done = subprocess.run(["rauc", "install", str(file)], capture_output=True, text=True, check=False)
+        finally:
+            file.unlink(missing_ok=True)
+    if done.returncode == 0:
+        return
+    found = image(places)
+    emptied = found is not None and found["marks"].get(f"{other(found)}_LEFT") == "0"
+    raise UnitError(
+        f"did not take it: {_reason(done.stdout + done.stderr, since)}",
+        where="the unit",
+        next_step=f"what runs is untouched, but slot {other(found)} holds nothing to go back to: update again"
+        if found is not None and emptied
+        else "nothing was changed; is it this board's, not older, and signed by your force?",
+    )
+
+
+@contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """An installation goes on when the desk that asked for it is gone; a second one waits for its end."""
+    with (places.run / "installing").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnitError(
+                "an earlier update is still being installed",
+                where="the unit",
+                next_step="wait some minutes, then look: make status",
+            ) from None
+        yield
+
+
+def receive_alone(places: Places) -> None:
+    """See that nobody installs what would be overwritten.
+
+    Raises:
+        UnitError: somebody does.
+    """
+    with _alone(places):
+        pass
 
 
 def _reason(said: str, since: float) -> str:
@@ -67,13 +117,17 @@ def _reason(said: str, since: float) -> str:
     return "no reason was given"
 
 
-def restart(places: Places) -> None:
+def restart() -> None:
     """Restart in a second, so that the answer still arrives.
 
     Raises:
         UnitError: the unit is LIVE: the update waits in its slot for the next start.
     """
-    del places
-    refuse_live()
-    later = ["systemd-run", "--quiet", "--on-active=1s", "systemctl", "reboot"]
-    subprocess.run(later, capture_output=True, check=True)
+    if is_live(shown()):
+        raise UnitError(
+            "is LIVE: officers rely on it now. The update is installed and will be tried at the next start",
+            where="the unit",
+            next_step="when they have left: systemctl reboot there, then make status",
+        )
+    later = ["systemd-run", "--quiet", "--on-active=1s", "--timer-property=AccuracySec=100ms"]
+    subprocess.run([*later, "systemctl", "reboot"], capture_output=True, check=True)

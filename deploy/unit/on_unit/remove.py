@@ -11,7 +11,7 @@ from unit.on_unit.keys import private_files
 from unit.on_unit.links import SYSTEM
 from unit.on_unit.pending import RECOVER
 from unit.on_unit.places import Places
-from unit.on_unit.service import BROKER, CLOCKS, DAEMON, FIREWALL, refuse_live, systemctl
+from unit.on_unit.service import BROKER, CLOCKS, DAEMON, FIREWALL, TIMESYNCD, refuse_live, systemctl
 
 
 def remove(places: Places) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def remove(places: Places) -> dict[str, Any]:
     """
     refuse_live()
     systemctl("stop", DAEMON, *BROKER, CLOCKS, FIREWALL)
+    systemctl("try-restart", TIMESYNCD)
     for outside in SYSTEM.values():
         for link in (places.root / outside).glob("*"):
             if (target_of(link) or "").startswith("/opt/edgeagent/"):

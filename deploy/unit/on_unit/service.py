@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -63,18 +64,24 @@ def load_firewall(rules: Path) -> str:
     """Load what the configuration says, or nothing if it says nothing; what went wrong."""
     if not rules.exists():
         systemctl("stop", FIREWALL)
+        # After a first deployment that went back, systemd no longer knows how to stop it.
+        if shutil.which("nft") and firewall_is_loaded():
+            subprocess.run(["nft", "delete", "table", "inet", "edgeagent"], capture_output=True, check=True)
         return ""
     done = systemctl("reload-or-restart", FIREWALL)
     return "" if done.returncode == 0 else done.stderr.strip()
 
 
-def load_clocks(places: Places) -> None:
-    """Have the time service ask whom the configuration names; it is left alone if it does so already."""
+def load_clocks(places: Places) -> str:
+    """Have the time service ask whom the configuration names, unless it does already; what went wrong."""
     said, read = places.etc / "timesyncd.conf", places.root / "run/systemd/timesyncd.conf.d/edgeagent.conf"
     if read.exists() == said.exists() and (not said.exists() or said.read_bytes() == read.read_bytes()):
-        return
-    systemctl("restart" if said.exists() else "stop", CLOCKS)
+        return ""
+    done = systemctl("restart" if said.exists() else "stop", CLOCKS)
+    if not said.exists():
+        read.unlink(missing_ok=True)  # see above
     systemctl("try-restart", TIMESYNCD)
+    return done.stderr.strip() if said.exists() and done.returncode != 0 else ""
 
 
 def firewall_is_loaded() -> bool:

@@ -28,17 +28,19 @@ def receive(folder: Path, name: str, size: int, sha256: str) -> None:
             old.unlink()
     part = target.with_name(f".{name}")
     digest = hashlib.sha256()
-    with part.open("wb") as file:
-        while piece := sys.stdin.buffer.read(PIECE):
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-        got = file.tell()
-    if got != size or digest.hexdigest() != sha256:
-        part.unlink()
-        raise UnitError(f"{got} of {size} bytes arrived", where=name, next_step="deploy again")
-    part.replace(target)
+    try:
+        with part.open("wb") as file:
+            while piece := sys.stdin.buffer.read(PIECE):
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            got = file.tell()
+        if got != size or digest.hexdigest() != sha256:
+            raise UnitError(f"{got} of {size} bytes arrived", where=name, next_step="try again")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     sync(folder)
 
 

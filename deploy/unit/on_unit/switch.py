@@ -94,7 +94,8 @@ def _run(places: Places, progress: Progress) -> None:
     since = time.monotonic()
     if failed:
         raise UnitError(f"packet filter was not loaded: {failed}", where="nftables.conf")
-    load_clocks(places)
+    if failed := load_clocks(places):
+        raise UnitError(f"time servers were not set: {failed}", where="timesyncd.conf")
     refuse_live()  # the last moment: what runs was not touched so far, and is not by going back from here
     progress.touched = True
     progress.at("new-connection")
