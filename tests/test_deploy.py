@@ -216,9 +216,8 @@ def test_a_filter_of_which_systemd_no_longer_knows_is_taken_out(
     """After a first deployment that went back: a filter that locks technicians out must not stay."""
     service, calls = unit("on_unit.service"), tmp_path / "calls"
     nft = tmp_path / "nft"
-    nft.write_text(
-        f'#!/bin/sh\necho "$@" >>{calls}\n' + 'echo \'{"nftables": [{"table": {"name": "edgeagent"}}]}\'\n'
-    )
+    tables = '{"nftables": [{"table": {"name": "edgeagent"}}]}'
+    nft.write_text(f"#!/bin/sh\necho \"$@\" >>{calls}\necho '{tables}'\n")
     nft.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(service, "systemctl", Daemon(["LOCKED"]).systemctl)
