@@ -147,6 +147,7 @@ compare-image: $(VENV)/ready-demo image-tools ## build the image of BOARD=virt t
 
 check-image: $(VENV)/ready-demo image-tools ## look into the image of BOARD=virt without starting it: files, sizes, hashes
 	@$(BIN)/python deploy/image/check_image.py --board $(BOARD)
+	@test $(BOARD) = virt || $(BIN)/python -m tests.image.loader
 
 sbom: .venv-sbom/ready ## check the bill of materials that `make image` wrote against CycloneDX's schema
 	@.venv-sbom/bin/python deploy/image/check_sbom.py build/image/$(BOARD)/sbom.cdx.json

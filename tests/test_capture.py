@@ -26,9 +26,10 @@ from edgeagent.capture.child import source_for
 from edgeagent.capture.pictures import PicturesSource
 from edgeagent.capture.protocol import REPLY_BYTES, Reply, Status
 from edgeagent.capture.source import SourceFailed, put, status_of
+from edgeagent.capture.v4l2 import V4l2Source
 from edgeagent.errors import CaptureError
 from edgeagent.safeguards.sources import SourceKind, SourceSpec, parse_source
-from edgeagent.vision.types import Frame
+from edgeagent.vision.types import Frame, UInt8Image
 from tests.fake_camera import ALARM_S, canary
 
 WIDTH, HEIGHT = 64, 48
@@ -490,3 +491,48 @@ def test_a_picture_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(SourceFailed):
         put(np.full(shape, 9, np.uint8), slot, 0)
     assert not slot.any()
+
+
+class Driver:
+    """What OpenCV gives of a camera, picture after picture: none is a damaged one."""
+
+    def __init__(self, *pictures: UInt8Image | Exception | None) -> None:
+        self.pictures = list(pictures)
+
+    def read(self, _: UInt8Image | None) -> tuple[bool, UInt8Image | None]:
+        picture = self.pictures.pop(0) if self.pictures else None
+        if isinstance(picture, Exception):
+            raise picture
+        return picture is not None, picture
+
+
+def driven(device: Path, *pictures: UInt8Image | Exception | None) -> V4l2Source:
+    source = V4l2Source(str(device), width=WIDTH, height=HEIGHT, fps=15)
+    source._capture = Driver(*pictures)  # type: ignore[assignment]
+    return source
+
+
+def test_damaged_pictures_are_passed_over(tmp_path: Path) -> None:
+    """A camera whose first pictures are cut is no camera that disappeared."""
+    device, slot = tmp_path / "video0", np.zeros(WIDTH * HEIGHT * 3, np.uint8)
+    device.touch()
+    good = np.full((HEIGHT, WIDTH, 3), 7, np.uint8)
+    source = driven(device, None, cv2.error("no octets"), None, good)
+    assert source.read(slot) == (HEIGHT, WIDTH, 0)
+    assert set(slot) == {7}
+    assert not good.any(), "R1"
+
+
+def test_a_camera_that_gives_only_damaged_pictures_or_is_unplugged_is_gone(tmp_path: Path) -> None:
+    device, slot = tmp_path / "video0", np.zeros(WIDTH * HEIGHT * 3, np.uint8)
+    device.touch()
+    broken = driven(device, *[None] * 100)
+    with pytest.raises(SourceFailed) as failed:
+        broken.read(slot)
+    assert failed.value.status is Status.GONE
+    assert len(broken._capture.pictures) == 90  # type: ignore[union-attr]
+    device.unlink()
+    unplugged = driven(device, *[None] * 100)
+    with pytest.raises(SourceFailed):
+        unplugged.read(slot)
+    assert len(unplugged._capture.pictures) == 99  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ PACKAGE, IMAGE, COMMON = (
     ROOT / "firmware-config/common/root" / SYSTEM,
 )
 MOST = {
-    "edgeagent.service": 0.4,
+    "edgeagent.service": 0.8,
     "edgeagent-tpm.service": 0.4,
     "edgeagent-clocks.service": 0.7,
     "edgeagent-camera-light.service": 1.0,
@@ -72,6 +72,18 @@ def test_a_misspelt_restriction_is_noticed(tmp_path: Path) -> None:
     text = (PACKAGE / file.name).read_text()
     file.write_text(text.replace("PrivateNetwork=yes", "PrivateNetworks=yes"))
     assert "PrivateNetworks" in analyze("verify", "--man=no", str(file)).stderr
+
+
+def test_the_daemon_may_ask_whether_the_clock_is_synchronised() -> None:
+    """ProtectClock= forbids the question with the setting; a unit with a time server stayed LOCKED then."""
+    lines = (PACKAGE / "edgeagent.service").read_text().splitlines()
+    assert "ProtectClock=yes" not in lines
+    assert [line for line in lines if line.startswith("SystemCallFilter=")][-1].endswith(
+        "adjtimex clock_adjtime"
+    )
+    assert {"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes"} <= set(lines), (
+        "nor set it"
+    )
 
 
 def test_a_camera_that_is_plugged_in_later_is_not_forbidden() -> None:

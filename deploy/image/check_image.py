@@ -17,6 +17,7 @@ from pathlib import Path
 from card_image import Part, partition
 from image_board import Board, load_board
 from image_disk import PARTITIONS
+from image_kernel import unwrap
 from image_tools import HERE, MEBIBYTE, REPOSITORY, ImageError, ending, need, run, sha256
 from image_tree import EMPTY
 
@@ -35,14 +36,14 @@ def check(image: Path, board: Board, work: Path, say: Callable[[str], None]) -> 
     Raises:
         ImageError: a part is missing, or is not what its hash says.
     """
-    need("veritysetup", "mkimage", "dtc", "mcopy", "mke2fs")
+    need("veritysetup", "mkimage", "mcopy", "mke2fs")
     parts = {name: partition(image, name) for name in PARTITIONS}
     for name, part in parts.items():
         say(f"{name:8} from {part.start // MEBIBYTE:5} MiB, {part.size / MEBIBYTE:6.0f} MiB")
     _loader(image, parts["boot"], board, work, say)
     _state(image, parts["state"], work, say)
     for name in ("root-a", "root-b"):
-        _slot(_carved(image, parts[name], work / name), name, board, work, say)
+        _slot(_carved(image, parts[name], work / name), name, board, say)
     if sha256(work / "root-a") != sha256(work / "root-b"):
         raise ImageError("differ on a new card", where="root-a, root-b")
     run("e2fsck", "-f", "-n", _carved(image, parts["data"], work / "data"))
@@ -86,37 +87,33 @@ def _state(image: Path, part: Part, work: Path, say: Callable[[str], None]) -> N
     say("state    both copies whole: three attempts for each slot, A first")
 
 
-def _slot(slot: Path, name: str, board: Board, work: Path, say: Callable[[str], None]) -> None:
+def _slot(slot: Path, name: str, board: Board, say: Callable[[str], None]) -> None:
     """Kernel and initrd are what the loader will ask for, and the root is what the initrd will ask for."""
     listed = set(run("unsquashfs", "-l", "-d", "", slot).splitlines())
     if missing := sorted({f"/{place}" for place in MOUNT_POINTS} - listed):
         raise ImageError(f"has no {', '.join(missing)}", where=f"{name}, root")
+    sizes, pieces = board.sizes, {}
     with slot.open("rb") as reading:
         magic = reading.read(4)
-        reading.seek(board.sizes.kernel_at * MEBIBYTE)
-        fit = work / "slot.itb"
-        fit.write_bytes(reading.read(board.sizes.kernel_most * MEBIBYTE))
+        for kind, at, most in (
+            ("kernel", sizes.kernel_at, sizes.kernel_most),
+            ("ramdisk", sizes.kernel_at + sizes.kernel_most, sizes.initrd_most),
+        ):
+            reading.seek(at * MEBIBYTE)
+            pieces[kind] = unwrap(reading.read(most * MEBIBYTE), kind, f"{name}, {kind}")
     if magic != SQUASHFS:
         raise ImageError("begins with no squashfs", where=name)
-    pieces = {}
-    for number, part in enumerate(("kernel", "initrd")):
-        piece = work / part
-        run("dumpimage", "-T", "flat_dt", "-p", str(number), "-o", piece, fit)
-        said = run("fdtget", "-t", "bx", fit, f"/images/{part}/hash", "value").split()
-        if sha256(piece) != "".join(f"{int(byte, 16):02x}" for byte in said):
-            raise ImageError("is not what its SHA-256 says", where=f"{name}, {part}")
-        pieces[part] = piece.read_bytes()
     at, word = ARM64_KERNEL
     if gzip.decompress(pieces["kernel"])[at : at + len(word)] != word:
         raise ImageError("is no arm64 kernel", where=name)
-    told = re.search(rb"VERITY_HASH=([0-9a-f]{64})\nVERITY_OFFSET=(\d+)\n", pieces["initrd"])
+    told = re.search(rb"VERITY_HASH=([0-9a-f]{64})\nVERITY_OFFSET=(\d+)\n", pieces["ramdisk"])
     if told is None:
-        raise ImageError("names no root hash", where=f"{name}, initrd")
+        raise ImageError("names no root hash", where=f"{name}, ramdisk")
     root_hash, offset = told[1].decode(), told[2].decode()
     run("veritysetup", "verify", slot, slot, root_hash, f"--hash-offset={offset}")
     say(f"{name}   root {int(offset) / MEBIBYTE:.0f} MiB, every block as root hash {root_hash[:16]}… says")
-    sizes = ", ".join(f"{part} {len(piece) / MEBIBYTE:.1f} MiB" for part, piece in pieces.items())
-    say(f"{name}   {sizes}, both as their SHA-256 say")
+    long = ", ".join(f"{part} {len(piece) / MEBIBYTE:.1f} MiB" for part, piece in pieces.items())
+    say(f"{name}   {long}, both as their checksums say")
 
 
 def _carved(image: Path, part: Part, out: Path) -> Path:

@@ -15,13 +15,14 @@ Size = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Sizes(StrictModel):
-    """Partitions in MiB; `kernel_at` and `kernel_most` say where in a slot its kernel lies."""
+    """Partitions in MiB. A slot's kernel is at `kernel_at` and has `kernel_most`; the initrd is next."""
 
     boot: Size
     state: Size
     slot: Size
     kernel_at: Size
     kernel_most: Size
+    initrd_most: Size
     data: Size
 
     @property
@@ -77,7 +78,8 @@ class Board(StrictModel):
             "READ_ADDRESS": hex(self.read_address),
             "KERNEL_ADDRESS": hex(self.kernel_address),
             "KERNEL_AT_SECTORS": hex(self.sizes.kernel_at * MEBIBYTE // SECTOR),
-            "KERNEL_SECTORS": hex(self.sizes.kernel_most * MEBIBYTE // SECTOR),
+            "KERNEL_SECTORS": hex((self.sizes.kernel_most + self.sizes.initrd_most) * MEBIBYTE // SECTOR),
+            "INITRD_ADDRESS": hex(self.read_address + self.sizes.kernel_most * MEBIBYTE),
         }
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from image_board import Board
-from image_tools import HERE, MEBIBYTE, ImageError, fill, need, run
+from image_kernel import wrap
+from image_tools import HERE, MEBIBYTE, ImageError, fresh, need, run
 from image_tree import Root
 
 UUID = "e0000000-0000-4000-8000-000000000001"
@@ -31,7 +30,7 @@ def slot_image(
     Raises:
         ImageError: it does not fit into the slot.
     """
-    need("mksquashfs", "veritysetup", "mkimage", "dtc")
+    need("mksquashfs", "veritysetup", "mkimage")
     told("squashfs")
     squash(root.tree, epoch, out)
     offset = out.stat().st_size
@@ -39,12 +38,16 @@ def slot_image(
     told("dm-verity")
     root_hash = _verity(out, offset)
     told("kernel and initrd")
-    kernel = _fit(board, root, _slots_part(root_hash, offset, epoch), epoch, out.parent)
-    _fits("kernel and initrd", kernel.stat().st_size, board.sizes.kernel_most)
-    _fits("slot", board.sizes.kernel_at * MEBIBYTE + kernel.stat().st_size, board.sizes.slot)
+    kernel, initrd = _wrapped(board, root, _slots_part(root_hash, offset, epoch), epoch, out.parent)
+    sizes = board.sizes
+    _fits("kernel", len(kernel), sizes.kernel_most)
+    _fits("initrd", len(initrd), sizes.initrd_most)
+    initrd_at = (sizes.kernel_at + sizes.kernel_most) * MEBIBYTE
+    _fits("slot", initrd_at + len(initrd), sizes.slot)
     with out.open("r+b") as writing:
-        writing.seek(board.sizes.kernel_at * MEBIBYTE)
-        writing.write(kernel.read_bytes())
+        for at, content in ((sizes.kernel_at * MEBIBYTE, kernel), (initrd_at, initrd)):
+            writing.seek(at)
+            writing.write(content)
         writing.truncate(-(-writing.tell() // MEBIBYTE) * MEBIBYTE)
     return out
 
@@ -93,17 +96,12 @@ def _padded(content: bytes, to: int) -> bytes:
     return content + bytes(-len(content) % to)
 
 
-def _fit(board: Board, root: Root, added: bytes, epoch: int, work: Path) -> Path:
-    folder = work / "fit"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def _wrapped(board: Board, root: Root, added: bytes, epoch: int, work: Path) -> tuple[bytes, bytes]:
+    folder = fresh(work / "kernel")
     (folder / "Image.gz").write_bytes(gzip.compress(root.kernel.read_bytes(), 9, mtime=0))
     (folder / "initrd.img").write_bytes(_padded(root.initrd.read_bytes(), 4) + added)
-    source = folder / "slot.its"
-    source.write_text(fill((HERE / "boot" / "slot.its").read_text(), board.words()))
-    target = folder / "slot.itb"
-    run("mkimage", "-f", source, target, SOURCE_DATE_EPOCH=str(epoch), PWD=os.fspath(folder))
-    return target
+    kernel = wrap(board, "kernel", folder / "Image.gz", folder / "kernel.uimg", epoch)
+    return kernel, wrap(board, "ramdisk", folder / "initrd.img", folder / "initrd.uimg", epoch)
 
 
 def _fits(what: str, size: int, most_mib: int) -> None:

@@ -155,6 +155,8 @@ def _overlay(board: Board, tree: Path, keyring: Path, version: int) -> None:
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
     shutil.copyfile(keyring, tree / "etc/rauc/keyring.pem")
     (tree / "usr/lib/edgeagent-image/version").write_text(f"{version}\n")
+    # No clock starts before this file's time, which the squashfs makes that of the build: systemd sees to it.
+    (tree / "usr/lib/clock-epoch").touch()
     (tree / "etc/hostname").write_text("edgeagent-unit\n")
     (tree / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 edgeagent-unit\n")
     (tree / "etc/machine-id").write_text("")

@@ -102,7 +102,7 @@ certificate = "documents/certificate.json"
 folder = "/var/lib/edgeagent"
 
 [camera]
-source = "v4l2:/dev/video0"
+source = "v4l2:/dev/edgeagent-camera"
 
 [broker]
 host = "{host}"

@@ -31,7 +31,10 @@ REAP_S = 1.0
 _FAILURES = {
     Status.ABSENT: ("is not there", "plug the camera in; try its other port"),
     Status.BUSY: ("is used by another program, or is not a camera", "stop the other program"),
-    Status.NOT_PERMITTED: ("may not be opened by this user", "add the service's user to the group video"),
+    Status.NOT_PERMITTED: (
+        "may not be opened by this user",
+        "install 60-edgeagent.rules, then udevadm trigger",
+    ),
     Status.GONE: ("disappeared", "check the camera's plug and power"),
     Status.UNSUITABLE: ("gives no frames that fit", "check width and height in the configuration"),
     Status.VIRTUAL: (

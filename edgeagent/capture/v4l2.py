@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeagent.capture.protocol import Status
 from edgeagent.capture.source import SourceFailed, Taken, put, status_of
 from edgeagent.vision.types import UInt8Image
+
+DAMAGED_MOST = 10
+"""So many frames in a row are passed over; a driver that gives none ends the process by its own limits."""
 
 
 class V4l2Source:
@@ -52,19 +57,32 @@ class V4l2Source:
     def read(self, into: UInt8Image) -> Taken:
         """Put the newest frame into the slot.
 
+        A frame that cannot be read is passed over while the device is there: many cameras cut their first
+        ones, a bad cable cuts some, and since Linux 6.14 the driver hands on what it dropped before.
+
         Raises:
-            SourceFailed: unplugged, or frames of a size or kind that do not fit.
+            SourceFailed: unplugged, damaged frames without end, or some of a size or kind that do not fit.
         """
         if self._capture is None:
             raise SourceFailed(Status.GONE)
-        good, frame = self._capture.read(self._decoded)
-        if not good or frame is None:
-            raise SourceFailed(Status.GONE)
+        frame = self._whole_frame(self._capture)
         self._decoded = np.asarray(frame, np.uint8)
         taken = put(self._decoded, into, self._frames)
         self._frames += 1
         self._decoded.fill(0)  # R1
         return taken
+
+    def _whole_frame(self, capture: cv2.VideoCapture) -> npt.NDArray[Any]:
+        for _ in range(DAMAGED_MOST):
+            try:
+                good, frame = capture.read(self._decoded)
+            except cv2.error:  # a picture of no octets
+                good, frame = False, None
+            if good and frame is not None:
+                return frame
+            if not Path(self._device).exists():
+                break
+        raise SourceFailed(Status.GONE)
 
     def close(self) -> None:
         """Close the device."""

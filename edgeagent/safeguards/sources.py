@@ -42,7 +42,7 @@ _FORMS = (
     (
         SourceKind.CAMERA,
         "v4l2",
-        re.compile(r"/dev/(video[0-9]{1,3}|v4l/by-(id|path)/[A-Za-z0-9._:+-]{1,200})"),
+        re.compile(r"/dev/(edgeagent-camera|video[0-9]{1,3}|v4l/by-(id|path)/[A-Za-z0-9._:+-]{1,200})"),
     ),
     (SourceKind.GENERATED, "scene", re.compile(_PATH)),
     (SourceKind.RECORDED, "pictures", re.compile(_PATH)),

@@ -98,6 +98,7 @@ class Machine:
             "--keep-unit",
             "--resolv-conf=off",
             "--capability=CAP_NET_ADMIN",
+            "--system-call-filter=adjtimex clock_adjtime",  # as on a board: the sandbox decides
             *extra,
         ]
         options += [f"--network-namespace-path=/run/netns/{self.unit_net}", "--timezone=off", "-b"]

@@ -19,6 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PTRACE_ATTACH, SYS_FINIT_MODULE = 16, 313 if os.uname().machine == "x86_64" else 273
 PROT_ALL = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
 CLONE_NEWUSER = 0x10000000
+ADJ_SETOFFSET = 0x0100
 
 
 def call(name: str, *arguments: object) -> None:
@@ -72,6 +73,12 @@ def call_the_broker() -> None:
         made.connect("/run/edgeagent-broker")
 
 
+def kernels_clock(modes: int) -> None:
+    """Ask for its state (no modes), or change it by nothing."""
+    timex = modes.to_bytes(4, sys.byteorder) + bytes(508)
+    call("adjtimex", ctypes.create_string_buffer(timex, len(timex)))
+
+
 ATTEMPTS: dict[str, Callable[[], object]] = {
     "write /etc": lambda: write("/etc/probe"),
     "write /usr": lambda: write("/usr/bin/probe"),
@@ -95,6 +102,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "load a module": lambda: call("syscall", SYS_FINIT_MODULE, -1, b"", 0),
     "new namespace": lambda: call("unshare", CLONE_NEWUSER),
     "set the clock": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
+    "turn the clock": lambda: kernels_clock(ADJ_SETOFFSET),
     "set the host's name": lambda: socket.sethostname("mine"),
     "become root": become_root,
     "make a set-user-id file": set_user_id_file,
@@ -111,6 +119,7 @@ ALLOWED: dict[str, Callable[[], object]] = {
     "read its configuration": lambda: read("/etc/edgeagent/edgeagent.toml"),
     "read its opened key": lambda: read(os.environ["CREDENTIALS_DIRECTORY"] + "/unit.key"),
     "talk to the broker's socket": call_the_broker,
+    "ask whether the clock is synchronised": lambda: kernels_clock(0),
 }
 
 

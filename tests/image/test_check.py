@@ -17,8 +17,8 @@ from image_tools import DEBIAN, MEBIBYTE, ImageError
 from image_tree import Root
 
 EPOCH = 1_767_225_600
-TOOLS = ("mksquashfs", "veritysetup", "mkimage", "dtc", "genimage", "mkfs.vfat", "mcopy", "mke2fs")
-SIZES = {"boot": 2, "state": 1, "slot": 8, "kernel_at": 4, "kernel_most": 3, "data": 8}
+TOOLS = ("mksquashfs", "veritysetup", "mkimage", "genimage", "mkfs.vfat", "mcopy", "mke2fs")
+SIZES = {"boot": 2, "state": 1, "slot": 8, "kernel_at": 4, "kernel_most": 2, "initrd_most": 1, "data": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,7 @@ def test_two_builds_are_equal_and_what_was_built_is_whole(board: str, tmp_path: 
 DAMAGED = {
     "a bit of the root": ("root-a", 300_000, "veritysetup"),
     "a bit of the other slot's kernel": ("root-b", 4 * MEBIBYTE + 50_000, "root-b, kernel: is not what"),
+    "a bit of the initrd": ("root-a", 6 * MEBIBYTE + 80, "root-a, ramdisk: is not what"),
     "no state": ("state", 0, "mcopy|state"),
     "no loader": ("boot", 0, "mcopy|boot"),
 }

@@ -39,6 +39,18 @@ done
 echo restarts $(systemctl show edgeagent.service -p NRestarts --value)
 journalctl -b --no-pager -o cat -u edgeagent.service | grep -i -m 1 oom-kill
 """
+SYNCHRONISED = """\
+python3 -c "
+import ctypes, struct
+ADJ_MAXERROR, ADJ_STATUS = 0x0004, 0x0010
+timex = ctypes.create_string_buffer(512)
+struct.pack_into('<I', timex, 0, ADJ_MAXERROR | ADJ_STATUS)  # no STA_UNSYNC: as a time service says
+print('kernel', ctypes.CDLL(None).adjtimex(timex))
+"
+said() { grep '^edgeagent_clock_synchronised' /run/edgeagent/health.prom; }
+for i in $(seq 150); do said | grep -q ' 1$' && break; sleep 1; done
+said
+"""
 REFUSED = """\
 timeout 20 bash -c 'exec 3<>/dev/tcp/10.0.2.2/{port}' 2>&1 || true
 nft list chain inet edgeagent output | grep -c reject
@@ -59,6 +71,7 @@ def checks(unit: VirtualUnit) -> list[tuple[str, Callable[[], str]]]:
     """By name; each raises GuestError, or says what was seen. The unit is up; the watchdog comes last."""
     return [
         ("packet filter: no other port of the host", lambda: _filter(unit)),
+        ("clock: the daemon in its sandbox hears of it", lambda: _clock(unit)),
         ("memory limit: a gigabyte, enforced", lambda: _memory(unit)),
         ("camera: a V4L2 device, unplugged, plugged", lambda: _camera(unit)),
         ("TPM: keys open on this board", lambda: _tpm(unit)),
@@ -121,6 +134,14 @@ def _until(unit: VirtualUnit, what: str, condition: Callable[[UnitState], bool])
     if state is None:
         raise GuestError(f"not within {CAMERA_S:.0f} s: {what}; last: {unit.room.witness.last}")
     return state
+
+
+def _clock(unit: VirtualUnit) -> str:
+    """A unit whose time service has the time must not need the control room for it."""
+    said = unit.guest.run(SYNCHRONISED, check=False)
+    if not said.rstrip().endswith(" 1"):
+        raise GuestError(said)
+    return said.splitlines()[-1]
 
 
 def _tpm(unit: VirtualUnit) -> str:

@@ -7,8 +7,8 @@
 
 setenv read_state 'load @DISK@:2 ${loadaddr} slots-${copy}.env && env import -c ${loadaddr} 0x1000 BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT BOOT_A_GOOD BOOT_B_GOOD'
 setenv keep_state 'env export -c -s 0x1000 ${loadaddr} BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT BOOT_A_GOOD BOOT_B_GOOD && fatwrite @DISK@:2 ${loadaddr} slots-1.env 0x1000 && fatwrite @DISK@:2 ${loadaddr} slots-0.env 0x1000'
-# The kernel and initrd of a slot are a FIT at a fixed place in it; bootm checks the SHA-256 of each.
-setenv boot_slot 'part start @DISK@ ${part} begin && setexpr begin ${begin} + @KERNEL_AT_SECTORS@ && @READ_COMMAND@ @READ_ADDRESS@ ${begin} @KERNEL_SECTORS@ && bootm @READ_ADDRESS@:kernel @READ_ADDRESS@:initrd @DEVICE_TREE@'
+# The kernel and the initrd of a slot are at fixed places in it; bootm checks the checksum of each.
+setenv boot_slot 'part start @DISK@ ${part} begin && setexpr begin ${begin} + @KERNEL_AT_SECTORS@ && @READ_COMMAND@ @READ_ADDRESS@ ${begin} @KERNEL_SECTORS@ && bootm @READ_ADDRESS@ @INITRD_ADDRESS@ @DEVICE_TREE@'
 
 setenv copy 0
 if run read_state; then

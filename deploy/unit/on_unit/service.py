@@ -60,6 +60,13 @@ def last_words(unit: str = DAEMON) -> list[str]:
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
+def cameras_anew() -> None:
+    """A camera that is there already gets its group and its name by the rules of this version."""
+    which = ("--subsystem-match=video4linux", "--subsystem-match=media")
+    for words in (("control", "--reload"), ("trigger", *which)):
+        subprocess.run(["udevadm", *words], capture_output=True, check=False)  # a container has no udev
+
+
 def load_firewall(rules: Path) -> str:
     """Load what the configuration says, or nothing if it says nothing; what went wrong."""
     if not rules.exists():

@@ -20,6 +20,7 @@ from unit.on_unit.places import Places, UnitError
 from unit.on_unit.service import (
     BROKER,
     DAEMON,
+    cameras_anew,
     last_words,
     load_clocks,
     load_firewall,
@@ -89,6 +90,7 @@ def switch(places: Places, release: str, config: str, transaction: str) -> None:
 def _run(places: Places, progress: Progress) -> None:
     systemctl("daemon-reload", check=True)
     systemctl("try-restart", "systemd-journald.service")
+    cameras_anew()
     systemctl("reset-failed", DAEMON)
     failed = load_firewall(places.etc / "nftables.conf")
     since = time.monotonic()
