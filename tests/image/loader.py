@@ -3,8 +3,8 @@
 python -m tests.image.loader [--image FILE]
 
 No emulator has that board. But its U-Boot is one program for the Raspberry Pi 3, 4 and 5, and QEMU has a 3:
-there the loader of this very card gets kernel and initrd at the addresses of its own script, and is told to start
-them. That it says `Starting kernel` is all that is asked: what comes next is for another board.
+there the loader of this very card gets kernel and initrd at the addresses of its own script, and is told
+to start them. That it says `Starting kernel` is all that is asked: what comes next is for another board.
 """
 
 from __future__ import annotations
@@ -70,17 +70,13 @@ def _tree(work: Path) -> Path:
 
 
 def _typed(loader: Path, tree: Path, places: list[tuple[Path, int]], command: str) -> bytes:
-    call = [
-        "qemu-system-aarch64",
-        "-M",
-        "raspi3b",
-        "-display",
-        "none",
-        "-monitor",
-        "none",
+    call = ["qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-monitor", "none"]
+    call += [
+        "-serial",
+        "null",
         "-serial",
         "stdio",
-    ]
+    ]  # by this tree, all but its first words come at the second
     call += ["-kernel", str(loader), "-dtb", str(tree)]
     for file, address in places:
         call += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
@@ -121,7 +117,7 @@ def _show(image: Path) -> int:
     with tempfile.TemporaryDirectory() as work:
         said = tried(image, load_board(BOARD), Path(work))
     for line in said.splitlines():
-        if any(word in line for word in ("U-Boot 2", "Image Name", "Checksum", "Starting kernel")):
+        if any(word in line for word in ("Image Name", "Checksum", "Starting kernel")):
             print(f"loader   {line.strip()}")
     return 0
 
