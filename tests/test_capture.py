@@ -529,10 +529,11 @@ def test_a_camera_that_gives_only_damaged_pictures_or_is_unplugged_is_gone(tmp_p
     broken = driven(device, *[None] * 100)
     with pytest.raises(SourceFailed) as failed:
         broken.read(slot)
-    assert failed.value.status is Status.GONE
+    assert failed.value.status is Status.DAMAGED
     assert len(broken._capture.pictures) == 90  # type: ignore[union-attr]
     device.unlink()
     unplugged = driven(device, *[None] * 100)
-    with pytest.raises(SourceFailed):
+    with pytest.raises(SourceFailed) as failed:
         unplugged.read(slot)
+    assert failed.value.status is Status.GONE
     assert len(unplugged._capture.pictures) == 99  # type: ignore[union-attr]

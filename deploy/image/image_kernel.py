@@ -40,6 +40,8 @@ def unwrap(blob: bytes, kind: str, where: str) -> bytes:
     Raises:
         ImageError: it is none, or is not what its checksums say.
     """
+    if len(blob) < HEAD.size:
+        raise ImageError("is not there", where=where)
     magic, crc, *_, size, _, _, data_crc, system, arch, what, _, _ = HEAD.unpack(blob[: HEAD.size])
     content = blob[HEAD.size : HEAD.size + size]
     head = blob[:4] + bytes(4) + blob[8 : HEAD.size]

@@ -17,7 +17,7 @@ from unit.others import status, undeploy
 INTERRUPTED = 130
 INTERRUPTED_WORDS = (
     "interrupted; the unit stays on, or goes back to, its old version",
-    "interrupted; what is being installed goes on, and is tried at the unit's next start: make status",
+    "interrupted; an installation that had begun goes on, and is tried at the next start: make status",
 )
 
 

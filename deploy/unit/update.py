@@ -139,11 +139,13 @@ def _judged(order: Order, before: dict[str, Any]) -> tuple[dict[str, Any], dict[
                 found: dict[str, Any] = tool.ask("image")
                 if found["boot"] != before["boot"] and _decided(found, other(before)):
                     return found, look(tool)[0]["service"]
-                last = f": slot {found['running']} is being tried"
+                last = ": it has not restarted yet"
+                if found["boot"] != before["boot"]:
+                    last = f": slot {found['running']} runs and is not decided on"
         except DeployError as error:  # it stops or starts; of something worse the last word tells
             last = f": {error.what}"
     raise ConnectionLostError(
-        f"has not come back and decided within {order.wait_s:.0f} s{last}",
+        f"has not decided within {order.wait_s:.0f} s{last}",
         where=order.target.host,
         next_step="it goes on by itself: look again with make status; else look at its console",
     )

@@ -36,6 +36,7 @@ _FAILURES = {
         "install 60-edgeagent.rules, then udevadm trigger",
     ),
     Status.GONE: ("disappeared", "check the camera's plug and power"),
+    Status.DAMAGED: ("gives only damaged pictures", "check the camera's cable; try its other port"),
     Status.UNSUITABLE: ("gives no frames that fit", "check width and height in the configuration"),
     Status.VIRTUAL: (
         "is a virtual device, fed by a program, and no camera [R24]",

@@ -40,6 +40,7 @@ class Status(IntEnum):
     UNSUITABLE = 5
     ENDED = 6
     VIRTUAL = 7
+    DAMAGED = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ class V4l2Source:
     def read(self, into: UInt8Image) -> Taken:
         """Put the newest frame into the slot.
 
-        A frame that cannot be read is passed over while the device is there: many cameras cut their first
-        ones, a bad cable cuts some, and since Linux 6.14 the driver hands on what it dropped before.
+        A picture that cannot be decoded is passed over while the device is there: many cameras cut their
+        first ones, a bad cable cuts some, and since Linux 6.14 the driver hands on what it dropped before.
 
         Raises:
             SourceFailed: unplugged, damaged frames without end, or some of a size or kind that do not fit.
@@ -81,8 +81,8 @@ class V4l2Source:
             if good and frame is not None:
                 return frame
             if not Path(self._device).exists():
-                break
-        raise SourceFailed(Status.GONE)
+                raise SourceFailed(Status.GONE)
+        raise SourceFailed(Status.DAMAGED)
 
     def close(self) -> None:
         """Close the device."""

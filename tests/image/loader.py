@@ -58,9 +58,10 @@ def tried(image: Path, board: Board, work: Path) -> str:
 
 def _tree(work: Path) -> Path:
     """The Raspberry Pi 3's device tree, from the Debian base of the newest build."""
-    base = max(
-        (ROOT / "build/image-cache").glob(f"base-{BOARD}-*.tar"), key=lambda file: file.stat().st_mtime
-    )
+    kept = (ROOT / "build/image-cache").glob(f"base-{BOARD}-*.tar")
+    base = max(kept, key=lambda file: file.stat().st_mtime, default=None)
+    if base is None:
+        raise ImageError("is not kept here", where=f"base-{BOARD}", next_step=f"make image BOARD={BOARD}")
     with tarfile.open(base) as tar:
         for member in tar:
             if Path(member.name).match(TREE) and (found := tar.extractfile(member)) is not None:

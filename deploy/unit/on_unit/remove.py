@@ -11,7 +11,16 @@ from unit.on_unit.keys import private_files
 from unit.on_unit.links import SYSTEM
 from unit.on_unit.pending import RECOVER
 from unit.on_unit.places import Places
-from unit.on_unit.service import BROKER, CLOCKS, DAEMON, FIREWALL, TIMESYNCD, refuse_live, systemctl
+from unit.on_unit.service import (
+    BROKER,
+    CLOCKS,
+    DAEMON,
+    FIREWALL,
+    TIMESYNCD,
+    cameras_anew,
+    refuse_live,
+    systemctl,
+)
 
 
 def remove(places: Places) -> dict[str, Any]:
@@ -38,6 +47,7 @@ def remove(places: Places) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
     _forget_package()
     systemctl("daemon-reload")
+    cameras_anew()
     systemctl("reset-failed", DAEMON)
     return stays(places)
 

@@ -73,7 +73,8 @@ def load_firewall(rules: Path) -> str:
         systemctl("stop", FIREWALL)
         # After a first deployment that went back, systemd no longer knows how to stop it.
         if shutil.which("nft") and firewall_is_loaded():
-            subprocess.run(["nft", "delete", "table", "inet", "edgeagent"], capture_output=True, check=True)
+            taken = ["nft", "delete", "table", "inet", "edgeagent"]
+            return subprocess.run(taken, capture_output=True, text=True, check=False).stderr.strip()
         return ""
     done = systemctl("reload-or-restart", FIREWALL)
     return "" if done.returncode == 0 else done.stderr.strip()
