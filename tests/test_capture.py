@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -537,3 +538,27 @@ def test_a_camera_that_gives_only_damaged_pictures_or_is_unplugged_is_gone(tmp_p
         unplugged.read(slot)
     assert failed.value.status is Status.GONE
     assert len(unplugged._capture.pictures) == 99  # type: ignore[union-attr]
+
+
+def test_a_camera_is_tuned_where_it_lets_itself_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel's numbers; a camera without one of the controls is a camera all the same."""
+    asked: list[tuple[int, int]] = []
+
+    def ioctl(_: int, request: int, control: bytes) -> None:
+        assert request == 0xC008561C
+        asked.append(struct.unpack("=Ii", control))
+        if len(asked) == 1:
+            raise OSError(errno.EINVAL, "no such control")
+
+    class Opened:
+        def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+            return True
+
+        def set(self, *_: object) -> None: ...
+
+    device = tmp_path / "video0"
+    device.touch()
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Opened())
+    V4l2Source(str(device), width=WIDTH, height=HEIGHT, fps=15).open()
+    assert dict(asked) == {0x009A0903: 0, 0x00980918: 1, 0x0098091C: 1}

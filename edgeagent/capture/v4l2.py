@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,14 @@ from edgeagent.capture.protocol import Status
 from edgeagent.capture.source import SourceFailed, Taken, put, status_of
 from edgeagent.vision.types import UInt8Image
 
+CONTROLS = {
+    0x009A0903: 0,  # exposure_dynamic_framerate: in the dark rather noise than smeared faces
+    0x00980918: 1,  # power_line_frequency: 50 Hz, no stripes under the lamps of Europe
+    0x0098091C: 1,  # backlight_compensation: faces before a bright street
+}
+"""What is set in a camera that has it (linux/v4l2-controls.h); everything else is as its maker left it."""
+VIDIOC_S_CTRL = 0xC008561C
+"""_IOWR('V', 28, struct v4l2_control): number and value, 32 bits each (linux/videodev2.h)."""
 DAMAGED_MOST = 10
 """So many frames in a row are passed over; a driver that gives none ends the process by its own limits."""
 
@@ -40,13 +51,17 @@ class V4l2Source:
             raise SourceFailed(Status.VIRTUAL)
         try:
             # OpenCV only says that it failed; the system says why.
-            os.close(os.open(self._device, os.O_RDWR | os.O_NONBLOCK))
+            device = os.open(self._device, os.O_RDWR | os.O_NONBLOCK)
         except OSError as cause:
             raise SourceFailed(status_of(cause)) from cause
-        capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
-            raise SourceFailed(Status.BUSY)
+        try:
+            capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
+            if not capture.isOpened():
+                capture.release()
+                raise SourceFailed(Status.BUSY)
+            _tune(device)
+        finally:
+            os.close(device)
         capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
@@ -91,6 +106,13 @@ class V4l2Source:
             self._capture = None
         if self._decoded is not None:
             self._decoded.fill(0)
+
+
+def _tune(device: int) -> None:
+    for control, value in CONTROLS.items():
+        # A camera that has no such control, or will not take the value, is used as it is.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(device, VIDIOC_S_CTRL, struct.pack("=Ii", control, value))
 
 
 def _is_virtual(device: str, sysfs: Path = Path("/sys/class/video4linux")) -> bool:
