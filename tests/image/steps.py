@@ -199,7 +199,7 @@ def bad_update(trial: Trial) -> str:
     trial.guest.expect(rf"slots: trying {other}, 2 left", BOOT_S)
     trial.guest.expect(rf"slots: trying {running}", BOOT_S)
     _slots(trial, f"running {running}", f"BOOT_{other}_GOOD=0", f"BOOT_{other}_LEFT=0")
-    return f"{said.splitlines()[-2].strip()}; {running} runs, {_ready_again(trial)}"
+    return f"{said.splitlines()[-1].strip()}; {running} runs, {_ready_again(trial)}"
 
 
 def _running(trial: Trial) -> str:
