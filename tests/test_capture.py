@@ -524,20 +524,22 @@ def test_damaged_pictures_are_passed_over(tmp_path: Path) -> None:
     assert not good.any(), "R1"
 
 
-def test_a_camera_that_gives_only_damaged_pictures_or_is_unplugged_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "status", "left"),
+    [(True, Status.DAMAGED, 90), (False, Status.GONE, 99)],
+    ids=["damaged", "unplugged"],
+)
+def test_a_camera_that_gives_only_damaged_pictures_or_is_unplugged_is_named(
+    tmp_path: Path, there: bool, status: Status, left: int
+) -> None:
     device, slot = tmp_path / "video0", np.zeros(WIDTH * HEIGHT * 3, np.uint8)
-    device.touch()
-    broken = driven(device, *[None] * 100)
+    if there:
+        device.touch()
+    source = driven(device, *[None] * 100)
     with pytest.raises(SourceFailed) as failed:
-        broken.read(slot)
-    assert failed.value.status is Status.DAMAGED
-    assert len(broken._capture.pictures) == 90  # type: ignore[union-attr]
-    device.unlink()
-    unplugged = driven(device, *[None] * 100)
-    with pytest.raises(SourceFailed) as failed:
-        unplugged.read(slot)
-    assert failed.value.status is Status.GONE
-    assert len(unplugged._capture.pictures) == 99  # type: ignore[union-attr]
+        source.read(slot)
+    assert failed.value.status is status
+    assert len(source._capture.pictures) == left  # type: ignore[union-attr]
 
 
 def test_a_camera_is_tuned_where_it_lets_itself_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,9 +237,9 @@ def test_a_refused_update_says_if_the_other_slot_was_emptied(
 def test_two_updates_at_once_do_not_mix(places: Any) -> None:
     with (places.run / "installing").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        for step in ("install", "receive_alone"):
+        for step, more in (("install", ()), ("receive", (4, ""))):
             with pytest.raises(unit("on_unit.places").UnitError, match="still being installed"):
-                getattr(unit("on_unit.image"), step)(places)
+                getattr(unit("on_unit.image"), step)(places, *more)
     assert (places.updates / "update.raucb").exists()
 
 

@@ -92,13 +92,10 @@ def _slot(slot: Path, name: str, board: Board, say: Callable[[str], None]) -> No
     listed = set(run("unsquashfs", "-l", "-d", "", slot).splitlines())
     if missing := sorted({f"/{place}" for place in MOUNT_POINTS} - listed):
         raise ImageError(f"has no {', '.join(missing)}", where=f"{name}, root")
-    sizes, pieces = board.sizes, {}
+    pieces = {}
     with slot.open("rb") as reading:
         magic = reading.read(4)
-        for kind, at, most in (
-            ("kernel", sizes.kernel_at, sizes.kernel_most),
-            ("ramdisk", sizes.kernel_at + sizes.kernel_most, sizes.initrd_most),
-        ):
+        for kind, (at, most) in board.sizes.pieces.items():
             reading.seek(at * MEBIBYTE)
             pieces[kind] = unwrap(reading.read(most * MEBIBYTE), kind, f"{name}, {kind}")
     if magic != SQUASHFS:

@@ -26,6 +26,14 @@ class Sizes(StrictModel):
     data: Size
 
     @property
+    def pieces(self) -> dict[str, tuple[int, int]]:
+        """What the loader starts: where each begins in a slot, and the most that it may take, in MiB."""
+        return {
+            "kernel": (self.kernel_at, self.kernel_most),
+            "ramdisk": (self.kernel_at + self.kernel_most, self.initrd_most),
+        }
+
+    @property
     def total(self) -> int:
         """Bytes of the whole image: a MiB before and one behind for the partition tables."""
         return (self.boot + self.state + 2 * self.slot + self.data + 2) * MEBIBYTE
@@ -67,6 +75,11 @@ class Board(StrictModel):
         """Drivers without which it is no unit."""
         return sorted({*lines(HERE / "kernel-modules-needed.txt"), *self.needed_modules})
 
+    def address(self, kind: str) -> int:
+        """Where the loader has read a piece of a slot to."""
+        at, _ = self.sizes.pieces[kind]
+        return self.read_address + (at - self.sizes.kernel_at) * MEBIBYTE
+
     def words(self) -> dict[str, object]:
         """What the loader's templates are filled with."""
         return {
@@ -78,8 +91,8 @@ class Board(StrictModel):
             "READ_ADDRESS": hex(self.read_address),
             "KERNEL_ADDRESS": hex(self.kernel_address),
             "KERNEL_AT_SECTORS": hex(self.sizes.kernel_at * MEBIBYTE // SECTOR),
-            "KERNEL_SECTORS": hex((self.sizes.kernel_most + self.sizes.initrd_most) * MEBIBYTE // SECTOR),
-            "INITRD_ADDRESS": hex(self.read_address + self.sizes.kernel_most * MEBIBYTE),
+            "KERNEL_SECTORS": hex(sum(most for _, most in self.sizes.pieces.values()) * MEBIBYTE // SECTOR),
+            "INITRD_ADDRESS": hex(self.address("ramdisk")),
         }
 
 

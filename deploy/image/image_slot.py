@@ -38,16 +38,13 @@ def slot_image(
     told("dm-verity")
     root_hash = _verity(out, offset)
     told("kernel and initrd")
-    kernel, initrd = _wrapped(board, root, _slots_part(root_hash, offset, epoch), epoch, out.parent)
-    sizes = board.sizes
-    _fits("kernel", len(kernel), sizes.kernel_most)
-    _fits("initrd", len(initrd), sizes.initrd_most)
-    initrd_at = (sizes.kernel_at + sizes.kernel_most) * MEBIBYTE
-    _fits("slot", initrd_at + len(initrd), sizes.slot)
+    wrapped = _wrapped(board, root, _slots_part(root_hash, offset, epoch), epoch, out.parent)
     with out.open("r+b") as writing:
-        for at, content in ((sizes.kernel_at * MEBIBYTE, kernel), (initrd_at, initrd)):
-            writing.seek(at)
-            writing.write(content)
+        for kind, (at, most) in board.sizes.pieces.items():
+            _fits(kind, len(wrapped[kind]), most)
+            writing.seek(at * MEBIBYTE)
+            writing.write(wrapped[kind])
+        _fits("slot", writing.tell(), board.sizes.slot)
         writing.truncate(-(-writing.tell() // MEBIBYTE) * MEBIBYTE)
     return out
 
@@ -96,12 +93,12 @@ def _padded(content: bytes, to: int) -> bytes:
     return content + bytes(-len(content) % to)
 
 
-def _wrapped(board: Board, root: Root, added: bytes, epoch: int, work: Path) -> tuple[bytes, bytes]:
+def _wrapped(board: Board, root: Root, added: bytes, epoch: int, work: Path) -> dict[str, bytes]:
     folder = fresh(work / "kernel")
     (folder / "Image.gz").write_bytes(gzip.compress(root.kernel.read_bytes(), 9, mtime=0))
     (folder / "initrd.img").write_bytes(_padded(root.initrd.read_bytes(), 4) + added)
-    kernel = wrap(board, "kernel", folder / "Image.gz", folder / "kernel.uimg", epoch)
-    return kernel, wrap(board, "ramdisk", folder / "initrd.img", folder / "initrd.uimg", epoch)
+    contents = {"kernel": folder / "Image.gz", "ramdisk": folder / "initrd.img"}
+    return {kind: wrap(board, kind, file, folder / f"{kind}.uimg", epoch) for kind, file in contents.items()}
 
 
 def _fits(what: str, size: int, most_mib: int) -> None:

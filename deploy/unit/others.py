@@ -7,7 +7,7 @@ from typing import Any
 from unit import faults
 from unit.faults import DeployError
 from unit.link import Target, connected
-from unit.on_unit.service import is_live
+from unit.on_unit.service import LIVE, WHILE_LIVE, is_live
 from unit.preflight import look
 from unit.say import left_behind, table
 from unit.tool import install
@@ -38,11 +38,7 @@ def undeploy(target: Target, *, dry: bool) -> int:
         with tool.alone():
             facts, _ = look(tool)
             if is_live(facts["service"]):
-                raise DeployError(
-                    "is LIVE: officers rely on it now",
-                    where=target.host,
-                    next_step="wait until they have left",
-                )
+                raise DeployError(LIVE, where=target.host, next_step=WHILE_LIVE)
             if facts["pending"]:
                 raise DeployError("a switch is under way", where=target.host, next_step="wait a minute")
             if facts["release"] is None:

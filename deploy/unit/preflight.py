@@ -7,13 +7,15 @@ from typing import Any
 
 from unit.faults import DeployError
 from unit.firewall import lets_in
-from unit.on_unit.service import is_live
+from unit.on_unit.service import LIVE, WHILE_LIVE, is_live
 from unit.package import Package
 from unit.tool import Tool
 
 SYSTEMD_LEAST = 252
 CLOCK_FAR_S = 300.0
 ROOM = 64 << 20
+Fault = tuple[bool, str, str]
+"""Whether it is so, what is wrong, what to do."""
 ARCHES = ("amd64", "arm64")
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = "install Debian 12 or 13, Raspberry Pi OS 12 or 13, or on a Jetson JetPack 7.2 or newer"
@@ -32,7 +34,7 @@ def fit(facts: dict[str, Any], offset: float) -> None:
     Raises:
         DeployError: with what to do.
     """
-    faults = (
+    refuse_any(
         (facts["arch"] not in ARCHES, f"is {facts['arch']}: there is no package for it", "use another board"),
         (facts["python"] not in PYTHONS, f"has Python {facts['python']}", SYSTEMS),
         (int(facts["systemd"]) < SYSTEMD_LEAST, f"has systemd {facts['systemd']}", SYSTEMS),
@@ -52,17 +54,28 @@ def fit(facts: dict[str, Any], offset: float) -> None:
             "has its root under an overlay in memory: all of it would be gone after the next start",
             "take overlayroot= out of its kernel arguments first (firmware-config/README.md)",
         ),
+        *at_this_moment(facts, offset),
+    )
+
+
+def at_this_moment(facts: dict[str, Any], offset: float) -> tuple[Fault, ...]:
+    """What keeps any change away from a unit: its clock, and officers who rely on it."""
+    return (
         (
             abs(offset) > CLOCK_FAR_S,
             f"has a clock that is {offset:+.0f} s from ours",
             "set it (date -s), check its battery and its time server; is ours right?",
         ),
-        (
-            is_live(facts["service"]),
-            "is LIVE: officers rely on it now",
-            "wait until they have left, or ask the control room to release the lease",
-        ),
+        (is_live(facts["service"]), LIVE, WHILE_LIVE),
     )
+
+
+def refuse_any(*faults: Fault) -> None:
+    """The first that is so is what a technician hears.
+
+    Raises:
+        DeployError: with what to do.
+    """
     for wrong, what, next_step in faults:
         if wrong:
             raise DeployError(what, where="the unit", next_step=next_step)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from unit.on_unit.image import other
+from unit.on_unit.image import emptied, other
+from unit.on_unit.image import kept as is_kept
 
 STEPS = 8
 MEBI = 1 << 20
@@ -112,10 +113,10 @@ def table(facts: dict[str, Any], offset: float, image: dict[str, Any] | None) ->
         "says": service.get("StatusText") or "nothing",
     }
     if image is not None:
-        kept_there = image["marks"].get(f"{image['running']}_GOOD") == "1"
+        running, beside = image["running"], other(image)
+        how = "kept" if is_kept(image, running) else "on trial"
         rows["image"] = (
-            f"version {image['version']} in slot {image['running']}, {'kept' if kept_there else 'on trial'}"
-            f"; slot {other(image)}: {_of_slot(image['marks'], other(image))}"
+            f"version {image['version']} in slot {running}, {how}; slot {beside}: {_of_slot(image, beside)}"
         )
     if facts["pending"]:
         rows["switch"] = (
@@ -124,10 +125,10 @@ def table(facts: dict[str, Any], offset: float, image: dict[str, Any] | None) ->
     return [f"{name:>14}  {text}" for name, text in rows.items()]
 
 
-def _of_slot(marks: dict[str, str], slot: str) -> str:
-    if marks.get(f"{slot}_LEFT") == "0":
+def _of_slot(image: dict[str, Any], slot: str) -> str:
+    if emptied(image, slot):
         return "nothing to go back to"
-    return "works" if marks.get(f"{slot}_GOOD") == "1" else "an update that the next start tries"
+    return "works" if is_kept(image, slot) else "an update that the next start tries"
 
 
 def left_behind(host: str, stays: dict[str, Any]) -> list[str]:

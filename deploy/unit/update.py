@@ -11,9 +11,8 @@ from typing import Any
 from unit import faults
 from unit.faults import ConnectionLostError, DeployError, FolderError, RolledBackError
 from unit.link import Target, connected
-from unit.on_unit.image import other
-from unit.on_unit.service import is_live
-from unit.preflight import CLOCK_FAR_S, look
+from unit.on_unit.image import kept, other
+from unit.preflight import at_this_moment, look, refuse_any
 from unit.say import MEBI, Steps
 from unit.tool import Tool, install
 
@@ -95,15 +94,10 @@ def _fit(tool: Tool, size: int) -> dict[str, Any]:
         raise DeployError(
             "runs an installed system, no image", where="the unit", next_step="use make deploy HOST= there"
         )
-    faults_there = (
-        (is_live(facts["service"]), "is LIVE: officers rely on it now", "wait until they have left"),
+    refuse_any(
+        *at_this_moment(facts, offset),
         (
-            abs(offset) > CLOCK_FAR_S,
-            f"has a clock that is {offset:+.0f} s from ours",
-            "set it (date -s): by it the update's certificate is judged; is ours right?",
-        ),
-        (
-            found["marks"].get(f"{found['running']}_GOOD") != "1",
+            not kept(found, found["running"]),
             f"has not kept the version yet that it runs (slot {found['running']})",
             "wait three minutes: it keeps it or goes back; then make status",
         ),
@@ -113,9 +107,6 @@ def _fit(tool: Tool, size: int) -> dict[str, Any]:
             "remove what is not the unit's from /data",
         ),
     )
-    for wrong, what, next_step in faults_there:
-        if wrong:
-            raise DeployError(what, where="the unit", next_step=next_step)
     return found
 
 
@@ -153,5 +144,4 @@ def _judged(order: Order, before: dict[str, Any]) -> tuple[dict[str, Any], dict[
 
 def _decided(found: dict[str, Any], tried: str) -> bool:
     """The new slot runs and is kept, or the old one runs again and the new one is marked as bad."""
-    good = found["marks"].get(f"{tried}_GOOD") == "1"
-    return good if found["running"] == tried else not good
+    return kept(found, tried) is bool(found["running"] == tried)

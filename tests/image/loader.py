@@ -38,19 +38,15 @@ def tried(image: Path, board: Board, work: Path) -> str:
     """
     need("qemu-system-aarch64", "mcopy")
     run("mcopy", "-i", f"{image}@@{partition(image, 'boot').start}", "::u-boot.bin", work)
-    sizes, slot = board.sizes, partition(image, "root-a").start
-    places = []
-    for name, after, most in (
-        ("kernel", 0, sizes.kernel_most),
-        ("initrd", sizes.kernel_most, sizes.initrd_most),
-    ):
-        file = work / name
+    slot, places = partition(image, "root-a").start, []
+    for kind, (at, most) in board.sizes.pieces.items():
+        file = work / kind
         with image.open("rb") as reading:
-            reading.seek(slot + (sizes.kernel_at + after) * MEBIBYTE)
+            reading.seek(slot + at * MEBIBYTE)
             file.write_bytes(reading.read(most * MEBIBYTE))
-        places.append((file, board.read_address + after * MEBIBYTE))
-    (_, kernel), (_, initrd) = places
-    said = _typed(work / "u-boot.bin", _tree(work), places, f"bootm {kernel:#x} {initrd:#x} ${{fdt_addr}}")
+        places.append((file, board.address(kind)))
+    addresses = " ".join(f"{address:#x}" for _, address in places)
+    said = _typed(work / "u-boot.bin", _tree(work), places, f"bootm {addresses} ${{fdt_addr}}")
     if DONE not in said:
         raise ImageError(f"says {said[-600:].decode(errors='replace')!r}", where="the loader of the card")
     return said.decode(errors="replace")

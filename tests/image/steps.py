@@ -186,6 +186,7 @@ def good_update(trial: Trial) -> str:
     other = _other(trial)
     said = _update(trial, "good", DONE)
     trial.guest.expect(rf"slots: trying {other}, 2 left", BOOT_S)
+    _slots(trial, f"BOOT_{other}_GOOD=1")
     running = trial.guest.run("cat /usr/lib/edgeagent-image/version")
     if running != str(trial.version + 1) or f"slot {other}, kept" not in said:
         raise GuestError(f"version {running} runs; {said[-500:]}")

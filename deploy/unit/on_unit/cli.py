@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import sys
 from typing import Any
 
 from unit.on_unit import check, facts, image, parcel, pending, remove, stage, switch
+from unit.on_unit.lock import alone
 from unit.on_unit.places import Places, UnitError
 
 PYTHON = "/usr/bin/python3"
@@ -54,8 +54,7 @@ def _step(places: Places, name: str, given: list[str]) -> Any:
         case "image", []:
             return image.image(places)
         case "receive-update", [_, size, sha256]:
-            image.receive_alone(places)
-            return stage.receive(places.updates, image.UPDATE, int(size), sha256)
+            return image.receive(places, int(size), sha256)
         case "install-update", []:
             return image.install(places)
         case "restart", []:
@@ -113,15 +112,10 @@ def _launch(release: str, config: str, transaction: str) -> None:
 
 def _hold(places: Places) -> None:
     """Hold the one lock until the desk hangs up."""
-    places.run.mkdir(parents=True, exist_ok=True)
-    with (places.run / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnitError(
-                "somebody else is deploying to this unit",
-                where=str(file.name),
-                next_step="wait until they are done, then look: make status",
-            ) from None
+    with alone(
+        places.run / "lock",
+        "somebody else is deploying to this unit",
+        "wait until they are done, then look: make status",
+    ):
         print(json.dumps("held"), flush=True)
         sys.stdin.buffer.read()

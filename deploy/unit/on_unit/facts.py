@@ -44,7 +44,7 @@ def facts(places: Places, resolve: str) -> dict[str, Any]:
         "files": _files(places),
         "keys": keys_of(places),
         "service": shown(),
-        "firewall": firewall_is_loaded() if shutil.which("nft") else False,
+        "firewall": firewall_is_loaded(),
         "image": places.image.exists(),
         "timesyncd": TIMESYNCD.exists(),
         "pending": places.pending.exists(),

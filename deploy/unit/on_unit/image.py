@@ -6,18 +6,18 @@ it is kept is decided by its own commit, after it has shown that it works.
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from unit.on_unit import stage
+from unit.on_unit.lock import alone
 from unit.on_unit.places import Places, UnitError
-from unit.on_unit.service import is_live, refuse_live, shown
+from unit.on_unit.service import refuse_live
 
 UPDATE = "update.raucb"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -56,6 +56,26 @@ def other(found: dict[str, Any]) -> str:
     return "B" if found["running"] == "A" else "A"
 
 
+def kept(found: dict[str, Any], slot: str) -> bool:
+    """Whether what is in a slot has shown that it works."""
+    return bool(found["marks"].get(f"{slot}_GOOD") == "1")
+
+
+def emptied(found: dict[str, Any], slot: str) -> bool:
+    """Whether a slot is not started any more."""
+    return bool(found["marks"].get(f"{slot}_LEFT") == "0")
+
+
+def receive(places: Places, size: int, sha256: str) -> None:
+    """Take an update from standard input.
+
+    Raises:
+        UnitError: it did not arrive whole, or an earlier one is still being installed.
+    """
+    with _alone(places):
+        stage.receive(places.updates, UPDATE, size, sha256)
+
+
 def install(places: Places) -> None:
     """Write the update that was received into the slot that does not run; it is gone afterwards.
 
@@ -72,39 +92,22 @@ def install(places: Places) -> None:
     if done.returncode == 0:
         return
     found = image(places)
-    emptied = found is not None and found["marks"].get(f"{other(found)}_LEFT") == "0"
-    raise UnitError(
-        f"did not take it: {_reason(done.stdout + done.stderr, since)}",
-        where="the unit",
-        next_step=f"what runs is untouched, but slot {other(found)} holds nothing to go back to: update again"
-        if found is not None and emptied
-        else "nothing was changed; is it this board's, not older, and signed by your force?",
-    )
+    next_step = "nothing was changed; is it this board's, not older, and signed by your force?"
+    if found is not None and emptied(found, other(found)):
+        next_step = (
+            f"what runs is untouched, but slot {other(found)} holds nothing to go back to: update again"
+        )
+    why = _reason(done.stdout + done.stderr, since)
+    raise UnitError(f"did not take it: {why}", where="the unit", next_step=next_step)
 
 
-@contextmanager
-def _alone(places: Places) -> Iterator[None]:
+def _alone(places: Places) -> AbstractContextManager[None]:
     """An installation goes on when the desk that asked for it is gone; a second one waits for its end."""
-    with (places.run / "installing").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnitError(
-                "an earlier update is still being installed",
-                where="the unit",
-                next_step="wait some minutes, then look: make status",
-            ) from None
-        yield
-
-
-def receive_alone(places: Places) -> None:
-    """See that nobody installs what would be overwritten.
-
-    Raises:
-        UnitError: somebody does.
-    """
-    with _alone(places):
-        pass
+    return alone(
+        places.run / "installing",
+        "an earlier update is still being installed",
+        "wait some minutes, then look: make status",
+    )
 
 
 def _reason(said: str, since: float) -> str:
@@ -123,11 +126,9 @@ def restart() -> None:
     Raises:
         UnitError: the unit is LIVE: the update waits in its slot for the next start.
     """
-    if is_live(shown()):
-        raise UnitError(
-            "is LIVE: officers rely on it now. The update is installed and will be tried at the next start",
-            where="the unit",
-            next_step="when they have left: systemctl reboot there, then make status",
-        )
+    refuse_live(
+        also=". The update is installed and will be tried at the next start",
+        next_step="when they have left: systemctl reboot there, then make status",
+    )
     later = ["systemd-run", "--quiet", "--on-active=1s", "--timer-property=AccuracySec=100ms"]
     subprocess.run([*later, "systemctl", "reboot"], capture_output=True, check=True)

@@ -16,6 +16,8 @@ TIMESYNCD = "systemd-timesyncd.service"
 BROKER = ("edgeagent-broker.socket", "edgeagent-broker.service")
 ASKED = ("ActiveState", "SubState", "NRestarts", "MainPID", "StatusText", "Result")
 LAST_LINES = "6"
+LIVE = "is LIVE: officers rely on it now"
+WHILE_LIVE = "wait until they have left, or ask the control room to release the lease"
 
 
 def systemctl(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
@@ -38,18 +40,14 @@ def is_live(service: dict[str, str]) -> bool:
     return not down and service.get("StatusText", "").startswith("LIVE")
 
 
-def refuse_live() -> None:
+def refuse_live(also: str = "", next_step: str = WHILE_LIVE) -> None:
     """Nothing is taken from under officers who rely on it.
 
     Raises:
-        UnitError: the unit is LIVE at this moment.
+        UnitError: the unit is LIVE at this moment; `also` is said with it.
     """
     if is_live(shown()):
-        raise UnitError(
-            "is LIVE: officers rely on it now",
-            where="the unit",
-            next_step="wait until they have left, or ask the control room to release the lease",
-        )
+        raise UnitError(LIVE + also, where="the unit", next_step=next_step)
 
 
 def last_words(unit: str = DAEMON) -> list[str]:
@@ -72,7 +70,7 @@ def load_firewall(rules: Path) -> str:
     if not rules.exists():
         systemctl("stop", FIREWALL)
         # After a first deployment that went back, systemd no longer knows how to stop it.
-        if shutil.which("nft") and firewall_is_loaded():
+        if firewall_is_loaded():
             taken = ["nft", "delete", "table", "inet", "edgeagent"]
             return subprocess.run(taken, capture_output=True, text=True, check=False).stderr.strip()
         return ""
@@ -87,13 +85,15 @@ def load_clocks(places: Places) -> str:
         return ""
     done = systemctl("restart" if said.exists() else "stop", CLOCKS)
     if not said.exists():
-        read.unlink(missing_ok=True)  # see above
+        read.unlink(missing_ok=True)  # as above: systemd may no longer know how to stop it
     systemctl("try-restart", TIMESYNCD)
     return done.stderr.strip() if said.exists() and done.returncode != 0 else ""
 
 
 def firewall_is_loaded() -> bool:
     """Whether the kernel has our table, whoever loaded it."""
+    if shutil.which("nft") is None:
+        return False
     asked = subprocess.run(["nft", "-j", "list", "tables"], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         return False
