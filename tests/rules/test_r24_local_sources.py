@@ -39,6 +39,8 @@ REFUSED = {
     "number in the scheme": "v4l2:0",
     "negative number": "v4l2:-1",
     "bare device": "/dev/video0",
+    "own name and more": "v4l2:/dev/edgeagent-camera.example",
+    "own name below a folder": "v4l2:/dev/edgeagent-camera/0",
     "device without a number": "v4l2:/dev/video",
     "device with a long number": "v4l2:/dev/video1000",
     "device with digits of another script": "v4l2:/dev/video٣",
